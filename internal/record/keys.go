@@ -1,0 +1,308 @@
+// Package record knows every key and every stored value: how they are laid out, encoded, versioned and read back. The
+// layout is described in docs/format/records.md, which changes before this package does.
+//
+// Invariant: a key decodes to exactly the parts it was made of, and the order of encoded keys is the order the readers
+// rely on (events by ID, backlog by priority then age, timers by time).
+package record
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/perdure/perdure/internal/clock"
+	"github.com/perdure/perdure/internal/execution"
+	"github.com/perdure/perdure/internal/ids"
+)
+
+// Tables, by the first byte of a key. Part of the format.
+const (
+	tableRun       = 0x10 // slot, namespace, workflow, run, row kind, row ID → row
+	tableCurrent   = 0x11 // slot, namespace, workflow → run ID
+	tableHistory   = 0x12 // slot, namespace, workflow, run, first event ID → events
+	tableDispatch  = 0x20 // namespace, type, queue, priority, time, run, number, stamp → dispatch
+	tableTimer     = 0x21 // slot group, time, slot, namespace, workflow, run → nothing
+	tableOutbox    = 0x22 // slot, namespace, workflow, run, number → message
+	tableIndex     = 0x30 // namespace, 0 open or 1 closed, inverted time, run → workflow.v1.WorkflowExecutionInfo
+	tableNamespace = 0x40 // namespace ID → internal/namespace's record
+	tableCluster   = 0x50 // name → cluster-wide settings (internal/namespace, internal/node)
+)
+
+// TimerGroups is how many groups of slots the timer table is divided into; a shard owns whole groups.
+const TimerGroups = 16
+
+var errKey = errors.New("record: malformed key")
+
+func appendUUID[T ~string](b []byte, id T) []byte {
+	u, err := uuid.Parse(string(id))
+	if err != nil {
+		panic(fmt.Sprintf("record: %q is not a UUID", string(id)))
+	}
+	return append(b, u[:]...)
+}
+
+// appendText appends s so that the order of encodings is the order of the strings and no encoding is a prefix of
+// another: 0x00 becomes 0x00 0xff, and 0x00 0x01 ends the string.
+func appendText[T ~string](b []byte, s T) []byte {
+	for i := 0; i < len(s); i++ {
+		b = append(b, s[i])
+		if s[i] == 0 {
+			b = append(b, 0xff)
+		}
+	}
+	return append(b, 0, 1)
+}
+
+func appendInt(b []byte, n int64) []byte { return binary.BigEndian.AppendUint64(b, uint64(n)) }
+
+// reader takes a key apart; the first fault sticks.
+type reader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *reader) take(n int) []byte {
+	if r.bad || len(r.b) < n {
+		r.bad = true
+		return make([]byte, n)
+	}
+	out := r.b[:n]
+	r.b = r.b[n:]
+	return out
+}
+
+func (r *reader) uuid() string {
+	return uuid.UUID(r.take(16)).String()
+}
+
+func (r *reader) int() int64 { return int64(binary.BigEndian.Uint64(r.take(8))) }
+
+func (r *reader) text() string {
+	var out []byte
+	for !r.bad {
+		c := r.take(1)[0]
+		if c != 0 {
+			out = append(out, c)
+			continue
+		}
+		switch r.take(1)[0] {
+		case 0xff:
+			out = append(out, 0)
+		case 1:
+			return string(out)
+		default:
+			r.bad = true
+		}
+	}
+	return ""
+}
+
+func (r *reader) done() error {
+	if r.bad || len(r.b) != 0 {
+		return errKey
+	}
+	return nil
+}
+
+func workflowPrefix(table byte, k ids.WorkflowKey) []byte {
+	b := make([]byte, 0, 1+2+16+len(k.Workflow)+2+16+16)
+	b = append(b, table)
+	b = binary.BigEndian.AppendUint16(b, uint16(k.Slot()))
+	b = appendUUID(b, k.Namespace)
+	return appendText(b, k.Workflow)
+}
+
+func (r *reader) workflow() ids.WorkflowKey {
+	r.take(2)
+	ns := r.uuid()
+	return ids.WorkflowKey{Namespace: ids.NamespaceID(ns), Workflow: ids.WorkflowID(r.text())}
+}
+
+// CurrentKey is where the current run's ID of a workflow is stored.
+func CurrentKey(k ids.WorkflowKey) []byte { return workflowPrefix(tableCurrent, k) }
+
+// EncodeCurrent and DecodeCurrent translate the value under CurrentKey.
+func EncodeCurrent(run ids.RunID) []byte { return appendUUID(nil, run) }
+
+// DecodeCurrent is the inverse of EncodeCurrent.
+func DecodeCurrent(b []byte) (ids.RunID, error) {
+	u, err := uuid.FromBytes(b)
+	if err != nil {
+		return "", fmt.Errorf("record: current run: %w", err)
+	}
+	return ids.RunID(u.String()), nil
+}
+
+// RunPrefix is the prefix of all rows of one run.
+func RunPrefix(k ids.RunKey) []byte { return appendUUID(workflowPrefix(tableRun, k.Of()), k.Run) }
+
+// WorkflowPrefix is the prefix of all rows of all runs of a workflow.
+func WorkflowPrefix(k ids.WorkflowKey) []byte { return workflowPrefix(tableRun, k) }
+
+// AllRuns is the prefix of the rows of all runs.
+func AllRuns() []byte { return []byte{tableRun} }
+
+// RowKey is where a row of a run is stored.
+func RowKey(k ids.RunKey, row execution.Row) []byte {
+	b := append(RunPrefix(k), byte(row.Kind))
+	switch row.Kind {
+	case execution.RowInfo, execution.RowStart, execution.RowMemo, execution.RowSearchAttributes:
+		return b
+	case execution.RowTimer, execution.RowRequest, execution.RowUpdate:
+		return append(b, row.Text...) // last part: needs no terminator
+	default:
+		return appendInt(b, row.Number)
+	}
+}
+
+// ParseRowKey is the inverse of RowKey.
+func ParseRowKey(key []byte) (k ids.RunKey, row execution.Row, err error) {
+	r := reader{b: key}
+	if r.take(1)[0] != tableRun {
+		return k, row, errKey
+	}
+	k = r.workflow().Run("")
+	k.Run = ids.RunID(r.uuid())
+	row.Kind = execution.RowKind(r.take(1)[0])
+	switch row.Kind {
+	case execution.RowInfo, execution.RowStart, execution.RowMemo, execution.RowSearchAttributes:
+	case execution.RowTimer, execution.RowRequest, execution.RowUpdate:
+		row.Text = string(r.b)
+		r.b = nil
+	default:
+		row.Number = r.int()
+	}
+	return k, row, r.done()
+}
+
+// HistoryPrefix is the prefix of a run's events.
+func HistoryPrefix(k ids.RunKey) []byte {
+	return appendUUID(workflowPrefix(tableHistory, k.Of()), k.Run)
+}
+
+// HistoryKey is where the events of one transition are stored, the first of which is first.
+func HistoryKey(k ids.RunKey, first ids.EventID) []byte { return appendInt(HistoryPrefix(k), first) }
+
+// ParseHistoryKey tells the first event of the row under key.
+func ParseHistoryKey(key []byte) (k ids.RunKey, first ids.EventID, err error) {
+	r := reader{b: key}
+	if r.take(1)[0] != tableHistory {
+		return k, 0, errKey
+	}
+	k = r.workflow().Run("")
+	k.Run = ids.RunID(r.uuid())
+	first = r.int()
+	return k, first, r.done()
+}
+
+// QueueType tells the two kinds of task queue apart in keys. The values are those of enums.v1.TaskQueueType.
+type QueueType uint8
+
+// Queue types.
+const (
+	QueueWorkflow QueueType = 1
+	QueueActivity QueueType = 2
+)
+
+// DispatchPrefix is the prefix of a task queue's backlog.
+func DispatchPrefix(ns ids.NamespaceID, typ QueueType, queue string) []byte {
+	b := append(make([]byte, 0, 64+len(queue)), tableDispatch)
+	b = appendUUID(b, ns)
+	b = append(b, byte(typ))
+	return appendText(b, queue)
+}
+
+// AllDispatch is the prefix of all backlogs.
+func AllDispatch() []byte { return []byte{tableDispatch} }
+
+// AllTimers is the prefix of all timers of one slot group.
+func AllTimers(group int) []byte { return []byte{tableTimer, byte(group)} }
+
+// TimerGroup is the group of a slot.
+func TimerGroup(s ids.Slot) int { return int(s) * TimerGroups / ids.Slots }
+
+// AllOutbox is the prefix of the outbox rows of one slot.
+func AllOutbox(s ids.Slot) []byte {
+	return binary.BigEndian.AppendUint16([]byte{tableOutbox}, uint16(s))
+}
+
+// TaskKey is where an outbox row of a run is stored.
+func TaskKey(k ids.RunKey, t *execution.Task) []byte {
+	switch t.Kind {
+	case execution.TaskWorkflow, execution.TaskActivity:
+		typ, number := QueueWorkflow, t.Seq
+		if t.Kind == execution.TaskActivity {
+			typ, number = QueueActivity, t.ScheduledID
+		}
+		b := append(DispatchPrefix(k.Namespace, typ, t.Queue), byte(t.Priority))
+		b = appendInt(b, int64(t.At))
+		b = appendUUID(b, k.Run)
+		b = appendInt(b, number)
+		return binary.BigEndian.AppendUint32(b, uint32(t.Stamp))
+	case execution.TaskTimer:
+		b := appendInt(AllTimers(TimerGroup(k.Of().Slot())), int64(t.At))
+		return appendUUID(append(b, workflowPrefix(0, k.Of())[1:]...), k.Run)
+	case execution.TaskMessage:
+		return appendInt(appendUUID(workflowPrefix(tableOutbox, k.Of()), k.Run), t.Outbox)
+	}
+	panic(fmt.Sprintf("record: task kind %d", t.Kind))
+}
+
+// ParseTimerKey tells which run wants to be woken when.
+func ParseTimerKey(key []byte) (k ids.RunKey, at clock.Nanos, err error) {
+	r := reader{b: key}
+	if r.take(1)[0] != tableTimer {
+		return k, 0, errKey
+	}
+	r.take(1)
+	at = clock.Nanos(r.int())
+	k = r.workflow().Run("")
+	k.Run = ids.RunID(r.uuid())
+	return k, at, r.done()
+}
+
+// ParseOutboxKey tells whose message the row is.
+func ParseOutboxKey(key []byte) (k ids.RunKey, outbox int64, err error) {
+	r := reader{b: key}
+	if r.take(1)[0] != tableOutbox {
+		return k, 0, errKey
+	}
+	k = r.workflow().Run("")
+	k.Run = ids.RunID(r.uuid())
+	outbox = r.int()
+	return k, outbox, r.done()
+}
+
+// IndexPrefix is the prefix of a namespace's visibility rows: the open runs, newest start first, or the closed ones,
+// newest close first.
+func IndexPrefix(ns ids.NamespaceID, closed bool) []byte {
+	b := appendUUID([]byte{tableIndex}, ns)
+	if closed {
+		return append(b, 1)
+	}
+	return append(b, 0)
+}
+
+// IndexKey is where a run's visibility row is stored. t is the start time of an open run, the close time of a closed one.
+func IndexKey(ns ids.NamespaceID, run ids.RunID, closed bool, t clock.Nanos) []byte {
+	return appendUUID(appendInt(IndexPrefix(ns, closed), int64(^t)&0x7fffffffffffffff), run)
+}
+
+// IndexTime is the inverse of the time part of IndexKey.
+func IndexTime(key []byte) (clock.Nanos, error) {
+	if len(key) != 1+16+1+8+16 || key[0] != tableIndex {
+		return 0, errKey
+	}
+	return clock.Nanos(^int64(binary.BigEndian.Uint64(key[18:26])) & 0x7fffffffffffffff), nil
+}
+
+// NamespaceKey is where a namespace is stored; AllNamespaces is the prefix of all.
+func NamespaceKey(id ids.NamespaceID) []byte { return appendUUID([]byte{tableNamespace}, id) }
+
+// AllNamespaces is the prefix of all namespaces.
+func AllNamespaces() []byte { return []byte{tableNamespace} }
+
+// ClusterKey is where a cluster-wide setting is stored.
+func ClusterKey(name string) []byte { return append([]byte{tableCluster}, name...) }

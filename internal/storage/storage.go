@@ -1,7 +1,11 @@
 // Package storage is the port between the engine and what makes bytes durable: ordered keys, snapshot reads, and
 // atomic batches fenced by an epoch. What keys and values mean is internal/record's business.
 //
-// Adapters: mem (crashable memory), local (Pebble, one directory). Every adapter passes storagetest.
+// Its invariant: what a reader can see is durable. A batch becomes visible only once no crash can take it back, so
+// nothing that was told to the outside from a read ever has to be taken back either.
+//
+// Adapters: mem (crashable memory), local (Pebble, one directory). faulty wraps any of them and injects faults. Every
+// adapter passes storagetest.
 package storage
 
 import (
@@ -30,12 +34,15 @@ type CorruptionError struct {
 	Err   error
 }
 
-func (e *CorruptionError) Error() string { return "storage: corrupt data in " + e.Where + ": " + e.Err.Error() }
+func (e *CorruptionError) Error() string {
+	return "storage: corrupt data in " + e.Where + ": " + e.Err.Error()
+}
 
 // Unwrap is the engine's own error.
 func (e *CorruptionError) Unwrap() error { return e.Err }
 
-// Fence ties a batch to one ownership of a shard.
+// Fence ties a batch to one ownership of a shard. The first epoch of a shard is 1: a batch under an epoch that Acquire
+// never returned, 0 among them, is refused with an error and not applied.
 type Fence struct {
 	Shard ids.ShardID
 	Epoch ids.Epoch
@@ -61,12 +68,14 @@ func (b *Batch) Set(key, value []byte) { b.Ops = append(b.Ops, Op{Key: key, Valu
 // Delete appends a deletion; deleting a key that is not there is fine.
 func (b *Batch) Delete(key []byte) { b.Ops = append(b.Ops, Op{Key: key, Delete: true}) }
 
-// Reader reads one consistent state. Slices handed out are the caller's to keep.
+// Reader reads durable state. Keys are any bytes, the empty key among them, ordered as bytes.Compare orders them; a
+// start at or above its end is an empty range.
 type Reader interface {
-	// Get returns the value stored under key, or ErrNotFound.
+	// Get returns the value stored under key, or ErrNotFound. The slice is the caller's to keep and change.
 	Get(key []byte) ([]byte, error)
 	// Scan calls fn for the keys in [start, end) in ascending order until fn returns false. A nil end means no bound.
-	// The slices are valid only during the call of fn.
+	// All calls see one state, whatever is applied meanwhile. The slices are valid only during the call of fn, which
+	// must not change them; fn may call the store, but not Close.
 	Scan(start, end []byte, fn func(key, value []byte) bool) error
 	// ScanReverse is Scan in descending order.
 	ScanReverse(start, end []byte, fn func(key, value []byte) bool) error
@@ -75,15 +84,17 @@ type Reader interface {
 // Snapshot is a Reader frozen at the moment it was taken; it sees every batch whose Apply had returned nil by then.
 type Snapshot interface {
 	Reader
-	// Close releases what the snapshot holds. Call it exactly once.
+	// Close releases what the snapshot holds. Call it exactly once; later reads return ErrClosed.
 	Close() error
 }
 
-// Store is one database. Safe for concurrent use. Reads on the store itself see the newest applied state.
+// Store is one database. Safe for concurrent use. Reads on the store itself see the newest applied state: each call
+// of a Reader method picks its own.
 type Store interface {
 	Reader
 	// Acquire takes a new epoch for the shard, durably: older epochs' batches are refused from now on, and every batch
-	// of theirs whose outcome was unknown is settled.
+	// of theirs whose outcome was unknown is settled. Epochs grow but may leave gaps. After an error the old owner may
+	// or may not be fenced; call again.
 	Acquire(ctx context.Context, shard ids.ShardID) (ids.Epoch, error)
 	// Apply makes b durable. nil: applied. ErrFenced, ErrClosed or any error that is not ErrUnknown: not applied.
 	// ErrUnknown: may have been applied. Concurrent calls share one sync of the disk where the adapter can. The context
@@ -91,7 +102,7 @@ type Store interface {
 	Apply(ctx context.Context, b *Batch) error
 	// Snapshot freezes the newest applied state.
 	Snapshot() (Snapshot, error)
-	// Close waits for running calls and releases the database.
+	// Close waits for running calls and releases the database. Open snapshots end with it.
 	Close() error
 }
 

@@ -259,13 +259,16 @@ type (
 	// ChildStartResult: the child exists (Failed zero) or could not be started. Answer: *EmptyAnswer.
 	ChildStartResult struct {
 		InitiatedID ids.EventID
+		Child       ids.WorkflowKey
+		Namespace   string // the child's
 		RunID       ids.RunID
 		Failed      enumspb.StartChildWorkflowExecutionFailedCause
 	}
 	// ChildClosed: a child's chain ended with Event. Answer: *EmptyAnswer.
 	ChildClosed struct {
 		InitiatedID ids.EventID
-		Child       ids.RunKey // the child's first run
+		Child       ids.RunKey // the run that closed
+		First       ids.RunID  // first run of the child's chain
 		Event       *historypb.HistoryEvent
 		Type        string // child's workflow type
 	}
@@ -312,6 +315,7 @@ func (ParentAck) input()            {}
 func (ExternalSignalResult) input() {}
 func (ExternalCancelResult) input() {}
 func (Delivered) input()            {}
+func (refusal) input()              {}
 
 // WorkflowTaskRef is how task queues and the store point at a scheduled workflow task. It is only a hint: the run's
 // state decides whether the task still matters.

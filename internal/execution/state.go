@@ -83,6 +83,8 @@ type Info struct {
 	ResetPoints    []byte      `cbor:"31,keyasint,omitempty"` // workflow.v1.ResetPoints, encoded
 	WorkerVersion  []byte      `cbor:"32,keyasint,omitempty"` // common.v1.WorkerVersionStamp of the last completion, encoded
 	RetentionUntil clock.Nanos `cbor:"33,keyasint,omitempty"` // when a closed run is removed
+	OpenUpdates    int32       `cbor:"35,keyasint,omitempty"` // accepted, not completed
+	NextAttempt    int32       `cbor:"34,keyasint,omitempty"` // attempt of the next workflow task; zero: 1
 }
 
 // Start is what a run was started with and never changes. Input and headers stay in history.
@@ -117,6 +119,8 @@ type Start struct {
 	Initiator      int32       `cbor:"24,keyasint,omitempty"`
 	FirstStartTime clock.Nanos `cbor:"25,keyasint,omitempty"` // start of the chain's first run
 	LatestResult   bool        `cbor:"26,keyasint,omitempty"` // event 1 holds a last completion result (cron)
+	PriorityKey    int32       `cbor:"27,keyasint,omitempty"` // 1 first to 5 last
+	Namespace      string      `cbor:"28,keyasint,omitempty"` // the namespace name when the run started
 }
 
 // WorkflowTaskKind tells how a workflow task is kept.

@@ -1,0 +1,116 @@
+package execution
+
+import (
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+
+	"github.com/perdure/perdure/internal/ids"
+)
+
+func stepSignal(st *State, in SignalWorkflow, env *Env) *Transition {
+	if in.RequestID != "" {
+		if r, ok := st.Requests.Get(in.RequestID); ok {
+			return answer(st, &SignalAnswer{RunID: st.Key.Run, EventID: r.EventID})
+		}
+	}
+	if !st.Open() {
+		return refuse(st, errCompleted())
+	}
+	if err := signalAllowed(st, in, env); err != nil {
+		return refuse(st, err)
+	}
+	if in.ChildOnly && !childOf(st, in.FromKey) {
+		return refuse(st, notFoundf("workflow parent does not match"))
+	}
+	d := newDraft(st, env)
+	ev := d.arriveSignal(in)
+	tr := d.finish()
+	tr.Answer = &SignalAnswer{RunID: st.Key.Run, EventID: ev.EventId}
+	return tr
+}
+
+// signalAllowed checks what a signal to an open run can be refused for.
+func signalAllowed(st *State, in SignalWorkflow, env *Env) error {
+	if payloadsSize(in.Input) > env.Limits.BlobBytes {
+		return errf(InvalidArgument, "Blob data size exceeds limit.")
+	}
+	if env.Limits.Signals > 0 && int(st.Info.SignalCount) >= env.Limits.Signals {
+		return errf(InvalidArgument, "exceeded workflow execution limit for signal events")
+	}
+	if st.Info.CloseAttempted && st.Info.WFT.Started() {
+		return errBusyClosing()
+	}
+	return nil
+}
+
+// childOf tells whether st was started as a child of the run parent.
+func childOf(st *State, parent ids.RunKey) bool {
+	return st.Start.ParentWorkflowID == parent.Workflow && st.Start.ParentRunID == parent.Run && st.Start.ParentNamespaceID == parent.Namespace
+}
+
+func (d *draft) signalEvent(in SignalWorkflow) *historypb.HistoryEvent {
+	ev := d.newEvent(enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED)
+	ev.Links = in.Links
+	ev.Attributes = &historypb.HistoryEvent_WorkflowExecutionSignaledEventAttributes{
+		WorkflowExecutionSignaledEventAttributes: &historypb.WorkflowExecutionSignaledEventAttributes{
+			SignalName: in.Name, Input: in.Input, Identity: in.Identity, Header: in.Header,
+			ExternalWorkflowExecution: in.From, RequestId: in.RequestID}}
+	return ev
+}
+
+func (d *draft) arriveSignal(in SignalWorkflow) *historypb.HistoryEvent {
+	ev := d.signalEvent(in)
+	d.arrive(ev, nil)
+	return ev
+}
+
+// writeSignal puts a signal into the history of a run that is being started.
+func (d *draft) writeSignal(in SignalWorkflow) {
+	d.write(d.signalEvent(in))
+}
+
+// signalWithStart delivers the signal half to the open run. Unlike a plain signal, limits come before the check for a
+// repeated request, and a first workflow task that was to wait is scheduled at once.
+func signalWithStart(st *State, in SignalWorkflow, env *Env, a *StartAnswer) *Transition {
+	if err := signalAllowed(st, in, env); err != nil {
+		return refuse(st, err)
+	}
+	if in.RequestID != "" {
+		if _, ok := st.Requests.Get(in.RequestID); ok {
+			return answer(st, a)
+		}
+	}
+	d := newDraft(st, env)
+	d.arriveSignal(in)
+	d.Info.FirstBackoffEnd = 0
+	tr := d.finish()
+	tr.Answer = a
+	return tr
+}
+
+func stepCancel(st *State, in RequestCancel, env *Env) *Transition {
+	ok := &EmptyAnswer{}
+	if chainMismatch(st, in.FirstRunID) {
+		return refuse(st, notFoundf("workflow execution not found"))
+	}
+	if !st.Open() {
+		return answer(st, ok)
+	}
+	if in.ChildOnly && !childOf(st, in.FromKey) {
+		return refuse(st, notFoundf("workflow parent does not match"))
+	}
+	if st.Info.CancelRequested {
+		return answer(st, ok)
+	}
+	d := newDraft(st, env)
+	ev := d.newEvent(enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED)
+	ev.Links = in.Links
+	ev.Attributes = &historypb.HistoryEvent_WorkflowExecutionCancelRequestedEventAttributes{
+		WorkflowExecutionCancelRequestedEventAttributes: &historypb.WorkflowExecutionCancelRequestedEventAttributes{
+			Cause: in.Reason, ExternalInitiatedEventId: in.FromInitiatedID, ExternalWorkflowExecution: in.From, Identity: in.Identity}}
+	d.arrive(ev, nil)
+	d.Info.FirstBackoffEnd = 0 // a cancelled run does not wait for its first task
+	tr := d.finish()
+	tr.Answer = ok
+	return tr
+}

@@ -85,6 +85,7 @@ var faults = []fault{
 	{"task timeout not defaulted", one(RuleStarted), started(func(a *startedAttributes) { a.WorkflowTaskTimeout = nil })},
 	{"task timeout not cut", one(RuleStarted), started(func(a *startedAttributes) { a.WorkflowRunTimeout = durationpb.New(time.Second) })},
 	{"negative run timeout", one(RuleStarted), started(func(a *startedAttributes) { a.WorkflowRunTimeout = durationpb.New(-1) })},
+	{"negative run timeout of a later run", one(RuleStarted), started(func(a *startedAttributes) { cronRun(a); a.WorkflowRunTimeout = durationpb.New(-1) })},
 	{"negative backoff", one(RuleStarted), started(func(a *startedAttributes) { a.FirstWorkflowTaskBackoff = durationpb.New(-1) })},
 	{"expiration without timeout", one(RuleStarted), started(func(a *startedAttributes) { a.WorkflowExecutionExpirationTime = timestamppb.Now() })},
 	{"run timeout not cut", one(RuleStarted), started(func(a *startedAttributes) {

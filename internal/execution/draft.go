@@ -340,6 +340,8 @@ func (d *draft) flush() {
 				continue
 			}
 			ev := proto.CloneOf(b.Event) // states share the buffered event; its ID must not be set there
+			// Event times never decrease along a history, so a buffered event is dated when it is written.
+			ev.EventTime = max(clock.FromProto(ev.EventTime), d.Info.LastEventTime).Proto()
 			if len(b.Started) > 0 {
 				started := new(historypb.HistoryEvent)
 				if err := proto.Unmarshal(b.Started, started); err != nil {

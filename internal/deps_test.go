@@ -1,0 +1,119 @@
+package internal_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/perdure/perdure/"
+
+// policy says which packages of ours a package may import, and why the line is there. A package that is not listed
+// fails the test: a new package states its place first.
+var policy = map[string]struct {
+	may  []string
+	why  string
+	pure bool // no clock, chance, log, disk or network
+}{
+	"internal":                     {why: "tests only"},
+	"internal/ids":                 {why: "a leaf of types", pure: true},
+	"internal/clock":               {why: "the one place that reads the machine's clock"},
+	"internal/backoff":             {may: []string{"internal/clock"}, why: "arithmetic", pure: true},
+	"internal/filter":              {may: []string{"internal/clock"}, why: "a language; it knows no store", pure: true},
+	"internal/historycheck":        {why: "judges histories, so it must not know how they are made", pure: true},
+	"internal/execution":           {may: []string{"internal/ids", "internal/clock", "internal/backoff"}, why: "a core decides and does nothing", pure: true},
+	"internal/matching":            {may: []string{"internal/ids", "internal/clock", "internal/execution", "internal/record"}, why: "a core decides and does nothing", pure: true},
+	"internal/record":              {may: []string{"internal/ids", "internal/clock", "internal/execution", "internal/storage"}, why: "knows what is stored, not where", pure: true},
+	"internal/storage":             {may: []string{"internal/ids"}, why: "a port"},
+	"internal/storage/mem":         {may: []string{"internal/ids", "internal/storage"}, why: "an adapter"},
+	"internal/storage/local":       {may: []string{"internal/ids", "internal/storage"}, why: "an adapter"},
+	"internal/storage/faulty":      {may: []string{"internal/ids", "internal/storage"}, why: "an adapter"},
+	"internal/storage/storagetest": {may: []string{"internal/ids", "internal/storage"}, why: "the suite every adapter runs"},
+	"internal/engine":              {may: []string{"internal/ids", "internal/clock", "internal/execution", "internal/record", "internal/storage", "internal/taskqueue"}, why: "knows neither gRPC nor how task queues work; of taskqueue only the port it implements"},
+	"internal/taskqueue":           {may: []string{"internal/ids", "internal/clock", "internal/execution", "internal/record", "internal/matching"}, why: "holds hints; it cannot ask the engine"},
+	"internal/namespace":           {may: []string{"internal/ids", "internal/clock", "internal/execution", "internal/record", "internal/storage", "internal/filter"}, why: "a snapshot everybody reads"},
+	"internal/frontend":            {may: []string{"internal/ids", "internal/clock", "internal/backoff", "internal/execution", "internal/record", "internal/storage", "internal/engine", "internal/taskqueue", "internal/namespace", "internal/filter"}, why: "the only one that knows gRPC codes"},
+	"internal/metrics":             {may: []string{"internal/ids", "internal/clock", "internal/engine", "internal/taskqueue", "internal/execution"}, why: "reads what the drivers show"},
+	"internal/web":                 {may: []string{"internal/frontend", "internal/clock"}, why: "translates HTTP for the frontend"},
+	"internal/node":                {may: []string{"*"}, why: "puts everything together"},
+	"internal/sim":                 {may: []string{"*"}, why: "tests whole nodes"},
+	"internal/compat":              {may: []string{"internal/frontend"}, why: "looks at the code to describe it"},
+	"cmd/perdure":                  {may: []string{"*"}, why: "the binary"},
+}
+
+var impure = []string{"math/rand", "math/rand/v2", "crypto/rand", "log", "log/slog", "os", "net", "net/http", "io/ioutil", "google.golang.org/grpc"}
+
+func TestImportsFollowThePolicy(t *testing.T) {
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel := filepath.ToSlash(strings.TrimPrefix(path, "../"))
+		if d.IsDir() {
+			if name := d.Name(); path != ".." && (strings.HasPrefix(name, ".") || name == "testdata" || name == "node_modules") || rel == "examples" || rel == "conformance" || rel == "bench" {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		checkFile(t, path, filepath.ToSlash(filepath.Dir(rel)))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func checkFile(t *testing.T, path, pkg string) {
+	rule, ok := policy[pkg]
+	if !ok {
+		t.Errorf("%s: package %s has no line in the import policy; say what it may import, and why", path, pkg)
+		return
+	}
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	for _, imp := range file.Imports {
+		name := strings.Trim(imp.Path.Value, `"`)
+		if ours, ok := strings.CutPrefix(name, module); ok && ours != pkg && !slices.Contains(rule.may, ours) && !slices.Contains(rule.may, "*") {
+			t.Errorf("%s imports %s; %s is there because: %s", path, ours, pkg, rule.why)
+		}
+		if rule.pure && slices.Contains(impure, name) {
+			t.Errorf("%s imports %s; %s is pure: %s", path, name, pkg, rule.why)
+		}
+		if strings.HasPrefix(name, "go.temporal.io/server") || strings.HasPrefix(name, "go.temporal.io/sdk") {
+			t.Errorf("%s imports %s, which only tests of other modules may", path, name)
+		}
+	}
+}
+
+// TestCoresDoNotReadTheClock: a pure package may use time.Duration, but not ask what time it is.
+func TestCoresDoNotReadTheClock(t *testing.T) {
+	for pkg, rule := range policy {
+		if !rule.pure {
+			continue
+		}
+		files, err := filepath.Glob(filepath.Join("..", pkg, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range files {
+			if strings.HasSuffix(path, "_test.go") {
+				continue
+			}
+			for _, call := range []string{"time.Now(", "time.Since(", "time.After(", "time.Sleep(", "time.NewTimer(", "time.AfterFunc("} {
+				if fileContains(t, path, call) {
+					t.Errorf("%s uses %s; time comes in with the input", path, strings.TrimSuffix(call, "("))
+				}
+			}
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/perdure/perdure/internal/ids"
@@ -74,16 +75,22 @@ func testAcquireRace(t *testing.T, s storage.Store) {
 		var wg sync.WaitGroup
 		acked := make([]int, writers)
 		started := make(chan struct{}, writers)
+		var acquired atomic.Bool
 		for w := range writers {
 			wg.Go(func() {
 				key := "w" + strconv.Itoa(w)
 				for i := 1; ; i++ {
+					late := acquired.Load()
 					err := s.Apply(t.Context(), batchOf(fence, key, strconv.Itoa(i)))
 					if errors.Is(err, storage.ErrFenced) {
 						return
 					}
 					if err != nil {
 						t.Errorf("apply: %v", err)
+						return
+					}
+					if late {
+						t.Error("a batch of an old epoch was applied after Acquire returned")
 						return
 					}
 					acked[w] = i
@@ -97,6 +104,7 @@ func testAcquireRace(t *testing.T, s storage.Store) {
 			<-started
 		}
 		next := acquire(t, s, 1)
+		acquired.Store(true)
 		before := collect(t, s.Scan, nil, nil)
 		wg.Wait()
 		after := collect(t, s.Scan, nil, nil)

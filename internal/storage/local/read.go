@@ -1,0 +1,213 @@
+package local
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/perdure/perdure/internal/storage"
+)
+
+// newest is the limit of a reader that may have seen every batch staged so far.
+const newest = math.MaxUint64
+
+// Get implements storage.Reader.
+func (s *Store) Get(key []byte) ([]byte, error) {
+	if err := s.calls.enter(); err != nil {
+		return nil, err
+	}
+	defer s.calls.leave()
+	return s.get(s.db, newest, key)
+}
+
+// Scan implements storage.Reader.
+func (s *Store) Scan(start, end []byte, fn func(key, value []byte) bool) error {
+	return s.scanStore(scan{start, end, false, fn})
+}
+
+// ScanReverse implements storage.Reader.
+func (s *Store) ScanReverse(start, end []byte, fn func(key, value []byte) bool) error {
+	return s.scanStore(scan{start, end, true, fn})
+}
+
+func (s *Store) scanStore(c scan) error {
+	if err := s.calls.enter(); err != nil {
+		return err
+	}
+	defer s.calls.leave()
+	return s.scan(c, newest, func(o *pebble.IterOptions) (*pebble.Iterator, error) { return s.db.NewIter(o) })
+}
+
+// settled returns once what a reader saw in r, among batches up to number limit, is on disk.
+func (s *Store) settled(r span, limit uint64) error {
+	s.inflight.wait(r, limit)
+	return s.failure()
+}
+
+func (s *Store) get(from pebble.Reader, limit uint64, key []byte) ([]byte, error) {
+	value, closer, err := from.Get(userKey(key))
+	if errors.Is(err, pebble.ErrNotFound) {
+		if err := s.settled(span{start: key, point: true}, limit); err != nil {
+			return nil, err
+		}
+		return nil, storage.ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("get: %w", s.corrupt(err))
+	}
+	own := make([]byte, len(value))
+	copy(own, value)
+	if err := closer.Close(); err != nil {
+		return nil, fmt.Errorf("get: %w", s.corrupt(err))
+	}
+	if err := s.settled(span{start: key, point: true}, limit); err != nil {
+		return nil, err
+	}
+	return own, nil
+}
+
+// scan is one call of Scan or ScanReverse.
+type scan struct {
+	start, end []byte
+	reverse    bool
+	fn         func(key, value []byte) bool
+}
+
+func (s *Store) scan(c scan, limit uint64, open func(*pebble.IterOptions) (*pebble.Iterator, error)) (err error) {
+	if c.end != nil && bytes.Compare(c.start, c.end) >= 0 {
+		return nil
+	}
+	it, err := open(userBounds(c.start, c.end))
+	if err != nil {
+		return fmt.Errorf("scan: %w", s.corrupt(err))
+	}
+	defer func() { // also when fn panics
+		if closeErr := it.Close(); closeErr != nil && err == nil {
+			err = fmt.Errorf("scan: %w", s.corrupt(closeErr))
+		}
+	}()
+	// The iterator has its state; fn must not hear of it before it is durable.
+	if err := s.settled(span{start: c.start, end: c.end}, limit); err != nil {
+		return err
+	}
+	if err := c.run(it); err != nil {
+		return fmt.Errorf("scan: %w", s.corrupt(err))
+	}
+	return nil
+}
+
+func (c scan) run(it *pebble.Iterator) error {
+	first, next := it.First, it.Next
+	if c.reverse {
+		first, next = it.Last, it.Prev
+	}
+	for ok := first(); ok; ok = next() {
+		value, err := it.ValueAndErr()
+		if err != nil {
+			return err
+		}
+		if !c.fn(it.Key()[1:], value) {
+			return nil
+		}
+	}
+	return it.Error()
+}
+
+// Snapshot implements storage.Store. An open snapshot keeps the space of what was deleted or overwritten since: close
+// it soon.
+func (s *Store) Snapshot() (storage.Snapshot, error) {
+	if err := s.calls.enter(); err != nil {
+		return nil, err
+	}
+	defer s.calls.leave()
+	if err := s.failure(); err != nil {
+		return nil, err
+	}
+	n := &snapshot{store: s, state: s.db.NewSnapshot()}
+	n.limit = s.inflight.newest()
+	s.snapsMu.Lock()
+	defer s.snapsMu.Unlock()
+	s.snaps[n] = struct{}{}
+	return n, nil
+}
+
+func (s *Store) closeSnapshots() {
+	s.snapsMu.Lock()
+	open := s.snaps
+	s.snaps = make(map[*snapshot]struct{})
+	s.snapsMu.Unlock()
+	for n := range open {
+		_ = n.end() // it only reports a state that is already closed
+	}
+}
+
+// snapshot reads a frozen state of the engine. Batches that were in flight when it was taken are waited for by those
+// reads that meet them.
+type snapshot struct {
+	store *Store
+	limit uint64
+
+	mu    sync.RWMutex
+	state *pebble.Snapshot // nil once closed
+}
+
+func (n *snapshot) Get(key []byte) ([]byte, error) {
+	if err := n.store.calls.enter(); err != nil {
+		return nil, err
+	}
+	defer n.store.calls.leave()
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	if n.state == nil {
+		return nil, storage.ErrClosed
+	}
+	return n.store.get(n.state, n.limit, key)
+}
+
+func (n *snapshot) Scan(start, end []byte, fn func(key, value []byte) bool) error {
+	return n.scan(scan{start, end, false, fn})
+}
+
+func (n *snapshot) ScanReverse(start, end []byte, fn func(key, value []byte) bool) error {
+	return n.scan(scan{start, end, true, fn})
+}
+
+func (n *snapshot) scan(c scan) error {
+	if err := n.store.calls.enter(); err != nil {
+		return err
+	}
+	defer n.store.calls.leave()
+	return n.store.scan(c, n.limit, n.iterator)
+}
+
+// iterator outlives the snapshot if that is closed during a scan.
+func (n *snapshot) iterator(o *pebble.IterOptions) (*pebble.Iterator, error) {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	if n.state == nil {
+		return nil, storage.ErrClosed
+	}
+	return n.state.NewIter(o)
+}
+
+func (n *snapshot) Close() error {
+	n.store.snapsMu.Lock()
+	delete(n.store.snaps, n)
+	n.store.snapsMu.Unlock()
+	return n.end()
+}
+
+func (n *snapshot) end() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.state == nil {
+		return nil
+	}
+	err := n.state.Close()
+	n.state = nil
+	return err
+}

@@ -1,0 +1,180 @@
+package engine
+
+import (
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/perdure/perdure/internal/execution"
+	"github.com/perdure/perdure/internal/ids"
+)
+
+// workflow is what a shard knows of a workflow ID: which run is the current one. It lives while one of its runs is
+// cached or somebody waits for the pointer.
+type workflow struct {
+	key     ids.WorkflowKey
+	current ids.RunID // empty: there is none
+	known   bool
+	loading bool
+	queue   []*call  // wait for the pointer
+	waiting []func() // the same, for the engine itself
+	entries int      // cached runs
+}
+
+func (w *workflow) idle() bool {
+	return w.entries == 0 && !w.loading && len(w.queue) == 0 && len(w.waiting) == 0
+}
+
+// entry is one cached run.
+type entry struct {
+	key   ids.RunKey
+	wf    *workflow
+	state *execution.State // the newest; nil: not loaded, or there is no such run
+	known bool             // state is right
+	gone  bool             // being removed: state stays for the removal, inputs find no run
+	busy  bool             // something is being read for the first call of queue
+	queue []*call          // in order; the first one is being worked on
+
+	// recent holds the newest events without gaps up to state's NextEventID; those from unsaved on are not staged.
+	recent      []chunk
+	recentBytes int
+	unsaved     int
+
+	// What transitions that were not durable left to be written with the next one that is.
+	rows  []execution.Row
+	tasks []taskOp
+	index bool
+	lazy  bool // there was one since the last staging
+
+	staged uint64 // newest batch with something of this run
+	draft  *draft // this run's part of the open batch
+
+	attributes   int // encoded size of memo and search attributes
+	size         int // estimate of what the entry costs
+	newer, older *entry
+}
+
+// chunk is events [first, next) as they are stored. bytes are never changed.
+type chunk struct {
+	first, next ids.EventID
+	bytes       []byte
+}
+
+type taskOp struct {
+	task   execution.Task
+	remove bool
+}
+
+// visible is the state as inputs see it.
+func (e *entry) visible() *execution.State {
+	if e.gone {
+		return nil
+	}
+	return e.state
+}
+
+// unwritten tells whether forgetting the entry would lose more than a transition declared losable.
+func (e *entry) unwritten() bool {
+	return e.lazy && (e.state.Volatile.Unsaved || e.unsaved < len(e.recent) || len(e.rows) > 0 || len(e.tasks) > 0 || e.index)
+}
+
+// evictable tells whether the entry can be forgotten, given that all batches up to durable are.
+func (e *entry) evictable(durable uint64) bool {
+	if !e.known || e.busy || e.gone || len(e.queue) > 0 || e.draft != nil || e.staged > durable {
+		return false
+	}
+	if e.state == nil {
+		return true
+	}
+	v := &e.state.Volatile
+	return v.Empty() && v.SpecTimeoutAt == 0 && !e.unwritten()
+}
+
+const (
+	entryBytes   = 2 << 10 // header, start record and bookkeeping
+	pendingBytes = 512     // one pending thing
+	chunkBytes   = 80      // a chunk beside its bytes
+)
+
+// measure estimates the entry's memory anew.
+func (e *entry) measure() int {
+	n := entryBytes + len(e.key.Workflow) + e.attributes + e.recentBytes + chunkBytes*len(e.recent)
+	st := e.state
+	if st == nil {
+		return n
+	}
+	pending := st.Activities.Len() + st.Timers.Len() + st.Children.Len() + st.Cancels.Len() + st.Signals.Len() +
+		st.Requests.Len() + st.Updates.Len() + st.Volatile.Updates.Len() + st.Volatile.Queries.Len()
+	return n + pending*pendingBytes + int(st.Info.BufferedBytes)*2 + len(st.Info.ResetPoints)
+}
+
+func (e *entry) measureAttributes() {
+	e.attributes = 0
+	if e.state.Memo != nil {
+		e.attributes += proto.Size(e.state.Memo)
+	}
+	if e.state.SearchAttributes != nil {
+		e.attributes += proto.Size(e.state.SearchAttributes)
+	}
+}
+
+// remember adds a chunk to recent.
+func (e *entry) remember(c chunk) {
+	e.recent = append(e.recent, c)
+	e.recentBytes += len(c.bytes)
+}
+
+// trim forgets the events that a worker has seen, and, when they are more than bound, the oldest, down to half of it so
+// that the copy is rare; but none that is not staged.
+func (e *entry) trim(bound int) {
+	size, drop := e.recentBytes, 0
+	over := size > bound
+	for drop < e.unsaved {
+		c := &e.recent[drop]
+		if c.next > e.state.Info.LastCompletedStartedID+1 && !(over && size > bound/2) {
+			break
+		}
+		size -= len(c.bytes)
+		drop++
+	}
+	if drop > 0 {
+		e.recent = slices.Clone(e.recent[drop:]) // views hold the old slice
+		e.recentBytes, e.unsaved = size, e.unsaved-drop
+	}
+}
+
+// lru orders entries by their last use. The zero value is empty.
+type lru struct{ newest, oldest *entry }
+
+func (l *lru) touch(e *entry) {
+	if l.newest == e {
+		return
+	}
+	l.remove(e)
+	e.older = l.newest
+	if l.newest != nil {
+		l.newest.newer = e
+	}
+	l.newest = e
+	if l.oldest == nil {
+		l.oldest = e
+	}
+}
+
+// remove takes e out; it need not be in.
+func (l *lru) remove(e *entry) {
+	if e.newer == nil && e.older == nil && l.newest != e {
+		return
+	}
+	if e.newer != nil {
+		e.newer.older = e.older
+	} else {
+		l.newest = e.older
+	}
+	if e.older != nil {
+		e.older.newer = e.newer
+	} else {
+		l.oldest = e.newer
+	}
+	e.newer, e.older = nil, nil
+}

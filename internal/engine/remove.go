@@ -1,0 +1,117 @@
+package engine
+
+import (
+	"bytes"
+	"time"
+
+	"github.com/perdure/perdure/internal/clock"
+	"github.com/perdure/perdure/internal/execution"
+	"github.com/perdure/perdure/internal/record"
+	"github.com/perdure/perdure/internal/storage"
+)
+
+const (
+	removeRows  = 1000
+	removeRetry = time.Second
+)
+
+// remove begins to delete a run: what others find it by at once, then its events, and at last, in one batch, its rows
+// together with the timer row that would begin the removal again after a crash in between.
+func (s *Shard) remove(e *entry) {
+	e.gone = true
+	s.timers.remove(e.key)
+	if e.wf.known && e.wf.current == e.key.Run {
+		s.setCurrent(e.wf, "")
+	}
+	open, closed := indexKeys(e.state)
+	s.stage(storage.Op{Key: open, Delete: true})
+	if closed != nil {
+		s.stage(storage.Op{Key: closed, Delete: true})
+	}
+	row := e.state.Info.TimerRow
+	if row == 0 {
+		row = s.now()
+		s.stage(storage.Op{Key: timerKey(e.key, row)})
+	}
+	e.staged = s.open.seq
+	r := &removal{s: s, e: e, row: row}
+	s.when(e.staged, func() {
+		s.failWatchers(e.key, errNotFound())
+		r.current()
+	})
+}
+
+// removal is the deletion of what only the store holds of a run.
+type removal struct {
+	s   *Shard
+	e   *entry
+	row clock.Nanos // the timer row that goes last
+}
+
+// current finds out whether the pointer to the current run has to go, too.
+func (r *removal) current() {
+	s, wf := r.s, r.e.wf
+	if wf.known {
+		if wf.current == r.e.key.Run {
+			s.setCurrent(wf, "")
+		}
+		r.history()
+		return
+	}
+	wf.waiting = append(wf.waiting, func() {
+		if wf.known {
+			r.current()
+			return
+		}
+		s.after(s.now().Add(removeRetry), r.current)
+	})
+	s.loadCurrent(wf)
+}
+
+func (r *removal) history() { r.prefix(record.HistoryPrefix(r.e.key), nil, r.messages) }
+
+// messages go before the rows: without its sender a message is dropped at the next start anyway.
+func (r *removal) messages() {
+	first := record.TaskKey(r.e.key, &execution.Task{Kind: execution.TaskMessage})
+	r.prefix(first[:len(first)-8], nil, r.rows)
+}
+
+func (r *removal) rows() {
+	timer := storage.Op{Key: timerKey(r.e.key, r.row), Delete: true}
+	r.prefix(record.RunPrefix(r.e.key), &timer, func() { r.s.drop(r.e) })
+}
+
+func (r *removal) prefix(prefix []byte, last *storage.Op, then func()) {
+	r.remove(prefix, storage.PrefixEnd(prefix), last, then)
+}
+
+// remove deletes a range from its end, a chunk at a time, so that a run's header is in the last one, and calls then
+// once all is durable.
+func (r *removal) remove(start, end []byte, last *storage.Op, then func()) {
+	s := r.s
+	s.job(func(reader storage.Reader) func() {
+		var keys [][]byte
+		err := reader.ScanReverse(start, end, func(key, _ []byte) bool {
+			keys = append(keys, bytes.Clone(key))
+			return len(keys) < removeRows
+		})
+		return func() {
+			if err != nil {
+				_ = s.readFailed("remove run", r.e.key, err)
+				s.after(s.now().Add(removeRetry), func() { r.remove(start, end, last, then) })
+				return
+			}
+			for _, k := range keys {
+				s.stage(storage.Op{Key: k, Delete: true})
+			}
+			if len(keys) == removeRows {
+				s.when(s.newest(), func() { r.remove(start, keys[removeRows-1], last, then) })
+				return
+			}
+			if last != nil {
+				s.stage(*last)
+			}
+			s.when(s.newest(), then)
+		}
+	})
+}

@@ -220,7 +220,7 @@ func (s *Shard) Stop() {
 	}
 	for _, e := range s.sorted() {
 		if e.known && e.state != nil && !e.gone && e.unwritten() {
-			s.save(e)
+			s.flush(e)
 		}
 	}
 }

@@ -300,6 +300,13 @@ func TestEvictionBoundsTheCacheAndLosesNothing(t *testing.T) {
 		if got := r.do(wf("w%d", i), signal("read")); got != ids.EventID(2) {
 			t.Fatalf("run %d has %v events: an unsaved one was evicted without a write", i, got)
 		}
+		if st := r.shardOf(wf("w%d", i)).entries; i < runs-30 {
+			for k, e := range st {
+				if k.Workflow == wf("w%d", i).Workflow && e.state.Info.Transitions != 1000 {
+					t.Errorf("run %d was written without the core's saving", i)
+				}
+			}
+		}
 	}
 	if s.bytes != sumSizes(s) {
 		t.Errorf("accounted %d bytes, entries have %d", s.bytes, sumSizes(s))

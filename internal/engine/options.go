@@ -7,6 +7,7 @@ import (
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
+	errordetailspb "go.temporal.io/api/errordetails/v1"
 	historypb "go.temporal.io/api/history/v1"
 	workflowpb "go.temporal.io/api/workflow/v1"
 
@@ -57,6 +58,7 @@ type Commit struct {
 type Core struct {
 	Needs    func(*execution.State, execution.Input) []ids.EventID
 	Step     func(*execution.State, execution.Input, *execution.Env) *execution.Transition
+	Save     func(*execution.State, *execution.Env) *execution.Transition // nil: nothing to save
 	Deliver  func(ids.RunKey, *execution.Message) (ids.WorkflowKey, ids.RunID, execution.Input, bool)
 	Respond  func(m *execution.Message, outbox int64, answer any, err error) (execution.Input, bool)
 	Deadline func(*execution.State) clock.Nanos
@@ -68,6 +70,7 @@ func DefaultCore() *Core {
 	return &Core{
 		Needs:    execution.Needs,
 		Step:     execution.Step,
+		Save:     execution.Save,
 		Deliver:  execution.Deliver,
 		Respond:  execution.Respond,
 		Deadline: (*execution.State).NextDeadline,
@@ -165,8 +168,13 @@ func errOverloaded() error {
 	}
 }
 
-func errNotFound() error {
-	return &execution.Error{Kind: execution.NotFound, Message: "workflow execution not found"}
+// errNotFound says the same as the core does of a run that is not there.
+func errNotFound(key ids.WorkflowKey, run ids.RunID) error {
+	message := fmt.Sprintf("workflow not found for ID: %s", key.Workflow)
+	if run != "" {
+		message = fmt.Sprintf("workflow execution not found for workflow ID %q and run ID %q", key.Workflow, run)
+	}
+	return &execution.Error{Kind: execution.NotFound, Message: message, Detail: &errordetailspb.NotFoundFailure{}}
 }
 
 func errUnavailable() error {

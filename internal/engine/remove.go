@@ -36,7 +36,7 @@ func (s *Shard) remove(e *entry) {
 	e.staged = s.open.seq
 	r := &removal{s: s, e: e, row: row}
 	s.when(e.staged, func() {
-		s.failWatchers(e.key, errNotFound())
+		s.failWatchers(e.key, errNotFound(e.key.Of(), e.key.Run))
 		r.current()
 	})
 }

@@ -48,7 +48,7 @@ const testNS = ids.NamespaceID("aaaaaaaa-0000-4000-8000-000000000001")
 
 func testCore() *Core {
 	return &Core{
-		Needs: testNeeds, Step: testStep, Deliver: testDeliver, Respond: testRespond,
+		Needs: testNeeds, Step: testStep, Save: testSave, Deliver: testDeliver, Respond: testRespond,
 		Deadline: func(s *execution.State) clock.Nanos { return s.Info.RunDeadline },
 		Summary: func(s *execution.State) *workflowpb.WorkflowExecutionInfo {
 			return &workflowpb.WorkflowExecutionInfo{HistoryLength: s.Info.NextEventID - 1}
@@ -113,7 +113,7 @@ func testStep(old *execution.State, in execution.Input, env *execution.Env) *exe
 		return d.Transition
 	}
 	if old == nil {
-		return &execution.Transition{Err: errNotFound()}
+		return &execution.Transition{Err: errNotFound(env.Key.Of(), env.Key.Run)}
 	}
 	next := *old
 	d := &testDraft{Transition: &execution.Transition{Next: &next, Durable: true}}
@@ -196,6 +196,16 @@ func testStep(old *execution.State, in execution.Input, env *execution.Env) *exe
 		d.Answer = next.Info.NextEventID - 1
 	}
 	return d.Transition
+}
+
+func testSave(st *execution.State, _ *execution.Env) *execution.Transition {
+	if !st.Volatile.Unsaved {
+		return nil
+	}
+	next := *st
+	next.Volatile.Unsaved = false
+	next.Info.Transitions += 1000 // shows that the core was asked
+	return &execution.Transition{Next: &next, Durable: true}
 }
 
 // testRow moves the run's one timer row.

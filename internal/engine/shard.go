@@ -485,7 +485,7 @@ func (s *Shard) evict() {
 			continue
 		}
 		if e.known && e.state != nil && !e.gone && e.unwritten() {
-			s.save(e)
+			s.flush(e)
 		}
 		s.lru.touch(e)
 	}

@@ -46,7 +46,7 @@ func (s *Shard) settled(e *entry) uint64 {
 func (s *Shard) view(c *call, e *entry, st *execution.State) {
 	f := effect{call: c}
 	if st == nil {
-		f.err = errNotFound()
+		f.err = errNotFound(c.key, c.run)
 	} else {
 		f.answer = &view{state: st, recent: slices.Clip(e.recent)}
 	}
@@ -61,7 +61,7 @@ func (s *Shard) discard(c *call, e *entry, st *execution.State) {
 	}
 	run, _ := offered(c.offer)
 	if st != nil && e.lazy {
-		s.save(e) // else a crash could bring back a state that counts on the row
+		s.flush(e) // else a crash could bring back a state that counts on the row
 	}
 	s.stage(storage.Op{Key: record.TaskKey(run, &c.offer.Task), Delete: true})
 	s.release(s.newest(), effect{call: c})
@@ -98,19 +98,11 @@ func (s *Shard) input(c *call, e *entry, st *execution.State) bool {
 
 func (s *Shard) step(c *call, e *entry, st *execution.State) (t *execution.Transition, err error) {
 	defer s.catch("step", c, &err)
-	if s.runID == "" {
-		s.runID = s.opts.NewRunID()
-	}
-	env := &execution.Env{
-		Key: c.key.Run(c.run), Now: s.now(), NewRunID: s.runID, Limits: s.opts.Limits,
-		Namespace: s.namespace(c.key.Namespace), Stored: c.stored,
-	}
+	env := s.env(c.key.Run(c.run), st)
 	if e != nil {
 		env.Key = e.key
 	}
-	if st != nil && st.Info.StickyQueue != "" {
-		env.StickyAlive = s.opts.Sink.StickyAlive(c.key.Namespace, st.Info.StickyQueue)
-	}
+	env.Stored = c.stored
 	t = s.core.Step(st, c.in, env)
 	if t == nil {
 		return nil, errInternal("the step gave no transition")
@@ -119,6 +111,41 @@ func (s *Shard) step(c *call, e *entry, st *execution.State) (t *execution.Trans
 		s.opts.Observer.Stepped(s.id, c.in, t)
 	}
 	return t, nil
+}
+
+func (s *Shard) env(key ids.RunKey, st *execution.State) *execution.Env {
+	if s.runID == "" {
+		s.runID = s.opts.NewRunID()
+	}
+	env := &execution.Env{Key: key, Now: s.now(), NewRunID: s.runID, Limits: s.opts.Limits, Namespace: s.namespace(key.Namespace)}
+	if st != nil && st.Info.StickyQueue != "" {
+		env.StickyAlive = s.opts.Sink.StickyAlive(key.Namespace, st.Info.StickyQueue)
+	}
+	return env
+}
+
+// flush stages what only memory knows of a run. Nobody waits for it.
+func (s *Shard) flush(e *entry) {
+	t, err := s.saved(e)
+	switch {
+	case err != nil: // the run goes on; what may be lost is lost
+	case t != nil && t.Next != nil:
+		s.adopt(t, true)
+		s.timers.feed(e, false)
+		s.when(e.staged, func() {
+			for _, o := range t.Offers {
+				s.opts.Sink.Offer(o)
+			}
+		})
+	}
+	if e.lazy {
+		s.save(e)
+	}
+}
+
+func (s *Shard) saved(e *entry) (t *execution.Transition, err error) {
+	defer s.catch("save", &call{key: e.key.Of(), run: e.key.Run}, &err)
+	return s.core.Save(e.state, s.env(e.key, e.state)), nil
 }
 
 func (s *Shard) namespace(id ids.NamespaceID) *execution.Namespace {
@@ -350,7 +377,7 @@ type watcher struct {
 
 func (s *Shard) watch(c *call, e *entry, st *execution.State) {
 	if st == nil {
-		s.release(s.settled(e), effect{call: c, err: errNotFound()})
+		s.release(s.settled(e), effect{call: c, err: errNotFound(c.key, c.run)})
 		return
 	}
 	w := c.watch

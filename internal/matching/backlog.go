@@ -292,3 +292,6 @@ func (r *recent) has(key string) bool {
 func (r *recent) remove(key string) { delete(r.keys, key) }
 
 func (r *recent) clear() { *r = recent{} }
+
+// InMemory is the number of tasks in memory, queries aside.
+func (q *Queue[T, P]) InMemory() int { return q.durable + q.volatile }

@@ -155,8 +155,10 @@ func TestRestartOffersRowsAgain(t *testing.T) {
 
 // Pollers enough for many pages get them all, with nobody else to move things on.
 func TestPagesFollowEachOther(t *testing.T) {
-	bubble(t, Options{MemoryTasks: 4}, func(t *testing.T, m *Manager, store *rows) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &rows{gate: make(chan struct{})}
 		q := workflowQueue("q")
+		m := started(t, store, Options{MemoryTasks: 4})
 		for n := range 20 {
 			store.put(offerOf(q, n, 0))
 		}
@@ -165,11 +167,14 @@ func TestPagesFollowEachOther(t *testing.T) {
 			polls = append(polls, goPoll(t.Context(), m, PollRequest{Queue: q}, time.Minute))
 		}
 		synctest.Wait()
+		close(store.gate)
+		synctest.Wait()
 		for _, p := range polls {
 			if !p.done || p.err != nil {
-				t.Fatalf("poll: %+v", p)
+				t.Errorf("poll: %+v", p)
 			}
 		}
+		m.Stop()
 	})
 }
 

@@ -25,7 +25,8 @@ var encoder = func() cbor.EncMode {
 }()
 
 var decoder = func() cbor.DecMode {
-	m, err := cbor.DecOptions{MaxArrayElements: 1 << 20, MaxMapPairs: 1 << 20}.DecMode()
+	// Names are compared byte for byte, so text that is not UTF-8 has to come back as it was.
+	m, err := cbor.DecOptions{MaxArrayElements: 1 << 20, MaxMapPairs: 1 << 20, UTF8: cbor.UTF8DecodeInvalid}.DecMode()
 	if err != nil {
 		panic(err)
 	}
@@ -44,6 +45,12 @@ func marshal(v any) []byte {
 func EncodeRow(st *execution.State, row execution.Row) (value []byte, ok bool) {
 	switch row.Kind {
 	case execution.RowInfo:
+		if st.Info.WFT.Kind == execution.TaskSpeculative {
+			// Known to memory alone: a run that is loaded again must not wait for it.
+			stored := st.Info
+			stored.WFT = execution.WorkflowTask{}
+			return marshal(&stored), true
+		}
 		return marshal(&st.Info), true
 	case execution.RowStart:
 		return marshal(st.Start), true
@@ -215,7 +222,7 @@ func DecodeDispatch(key, value []byte) (execution.Offer, error) {
 	var o execution.Offer
 	var d dispatch
 	if err := decoder.Unmarshal(value, &d); err != nil {
-		return o, fmt.Errorf("record: dispatch row: %w", err)
+		return o, fmt.Errorf("record: dispatch row %x = %x: %w", key, value, err)
 	}
 	r := reader{b: key}
 	if r.take(1)[0] != tableDispatch {

@@ -236,7 +236,7 @@ func TaskKey(k ids.RunKey, t *execution.Task) []byte {
 		if t.Kind == execution.TaskActivity {
 			typ, number = QueueActivity, t.ScheduledID
 		}
-		b := append(DispatchPrefix(k.Namespace, typ, t.Queue), byte(t.Priority))
+		b := append(DispatchPrefix(k.Namespace, typ, t.Queue), priorityByte(t.Priority))
 		b = appendInt(b, int64(t.At))
 		b = appendUUID(b, k.Run)
 		b = appendInt(b, number)
@@ -248,6 +248,14 @@ func TaskKey(k ids.RunKey, t *execution.Task) []byte {
 		return appendInt(appendUUID(workflowPrefix(tableOutbox, k.Of()), k.Run), t.Outbox)
 	}
 	panic(fmt.Sprintf("record: task kind %d", t.Kind))
+}
+
+// priorityByte is where a priority stands in the order of a backlog: 1 first to 5 last; anything else counts as 3.
+func priorityByte(p int32) byte {
+	if p < 1 || p > 5 {
+		return 3
+	}
+	return byte(p)
 }
 
 // ParseTimerKey tells which run wants to be woken when.

@@ -32,17 +32,33 @@ func applyActivityScheduled(d *draft, ev *historypb.HistoryEvent) {
 	d.setActivity(act)
 }
 
-// activityTask is the dispatch row of an activity's current attempt.
-func activityTask(a *Activity) Task {
-	t := Task{Kind: TaskActivity, Queue: a.Queue, At: a.ScheduledAt, ScheduledID: a.ScheduledID, Stamp: a.Stamp}
+// activityTask is the dispatch row of an activity's current attempt. Without a priority of its own it has the run's.
+func (d *draft) activityTask(a *Activity) Task {
+	t := Task{Kind: TaskActivity, Queue: a.Queue, At: a.ScheduledAt, ScheduledID: a.ScheduledID, Stamp: a.Stamp, Priority: d.Start.PriorityKey}
 	if len(a.Priority) > 0 {
-		var p commonpb.Priority
-		if err := proto.Unmarshal(a.Priority, &p); err != nil {
-			panic(fmt.Sprintf("execution: activity priority: %v", err))
+		if key := mustUnmarshal(a.Priority, new(commonpb.Priority)).PriorityKey; key != 0 {
+			t.Priority = key
 		}
-		t.Priority = p.PriorityKey
 	}
 	return t
+}
+
+// effectivePriority is an activity's encoded priority, what it leaves unset filled in from the run's.
+func effectivePriority(s *State, a *Activity) []byte {
+	if len(a.Priority) == 0 || len(s.Start.Priority) == 0 {
+		return slices.Concat(a.Priority, s.Start.Priority) // one of them is empty
+	}
+	p, run := mustUnmarshal(a.Priority, new(commonpb.Priority)), mustUnmarshal(s.Start.Priority, new(commonpb.Priority))
+	if p.PriorityKey == 0 {
+		p.PriorityKey = run.PriorityKey
+	}
+	if p.FairnessKey == "" {
+		p.FairnessKey = run.FairnessKey
+	}
+	if p.FairnessWeight == 0 {
+		p.FairnessWeight = run.FairnessWeight
+	}
+	return mustMarshal(deterministic, p)
 }
 
 // dispatchActivity offers the current attempt to its task queue.
@@ -50,12 +66,9 @@ func (d *draft) dispatchActivity(a *Activity) {
 	n := *a
 	n.Dispatched = true
 	d.setActivity(&n)
-	t := activityTask(&n)
-	if t.Priority == 0 {
-		t.Priority = d.Start.PriorityKey
-	}
-	d.tr.Put = append(d.tr.Put, activityTask(&n))
-	d.tr.Offers = append(d.tr.Offers, Offer{Activity: &ActivityRef{Run: d.Key, ScheduledID: n.ScheduledID, Stamp: n.Stamp}, Task: activityTask(&n)})
+	t := d.activityTask(&n)
+	d.tr.Put = append(d.tr.Put, t)
+	d.tr.Offers = append(d.tr.Offers, Offer{Activity: &ActivityRef{Run: d.Key, ScheduledID: n.ScheduledID, Stamp: n.Stamp}, Task: t})
 	d.durable()
 }
 
@@ -124,7 +137,7 @@ func (d *draft) startActivity(a *Activity, requestID, identity string) *Activity
 	n.HeartbeatAt = 0
 	n.RequestID, n.Identity = requestID, identity
 	if a.Dispatched {
-		d.tr.Delete = append(d.tr.Delete, activityTask(a))
+		d.unput(d.activityTask(a))
 		n.Dispatched = false
 	}
 	d.setActivity(&n)
@@ -145,7 +158,7 @@ func activityAnswer(s *State, a *Activity, env *Env) *ActivityStarted {
 			StartedAt: a.StartedAt, Stamp: a.Stamp},
 		Event: ev, WorkflowType: s.Start.WorkflowType, FirstSchedAt: a.FirstSchedAt, ScheduledAt: a.ScheduledAt,
 		StartedAt: a.StartedAt, Attempt: a.Attempt, Details: a.Details, S2C: a.S2C, STC: a.STC, HB: a.HB,
-		RetryPolicy: a.RetryPolicy, Priority: a.Priority,
+		RetryPolicy: a.RetryPolicy, Priority: effectivePriority(s, a),
 	}
 }
 
@@ -344,7 +357,7 @@ func (d *draft) retryActivity(a *Activity, f *failurepb.Failure, delay time.Dura
 	n.StartedAt, n.HeartbeatAt, n.RequestID = 0, 0, ""
 	n.LastFailure = d.keepFailure(f)
 	if n.Dispatched {
-		d.tr.Delete = append(d.tr.Delete, activityTask(a))
+		d.unput(d.activityTask(a))
 	}
 	n.Dispatched = false
 	if delay == 0 {

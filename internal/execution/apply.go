@@ -94,7 +94,7 @@ func apply(d *draft, ev *historypb.HistoryEvent) {
 	case enumspb.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED:
 		a := ev.GetSignalExternalWorkflowExecutionInitiatedEventAttributes()
 		d.setExternal(ownSignals, &d.Signals, RowSignal, &External{InitiatedID: ev.EventId, NamespaceID: ids.NamespaceID(a.NamespaceId),
-			Namespace: a.Namespace, WorkflowID: ids.WorkflowID(a.WorkflowExecution.GetWorkflowId()), RunID: ids.RunID(a.WorkflowExecution.GetRunId())})
+			Namespace: a.Namespace, WorkflowID: ids.WorkflowID(a.WorkflowExecution.GetWorkflowId()), RunID: ids.RunID(a.WorkflowExecution.GetRunId()), Control: a.Control})
 	case enumspb.EVENT_TYPE_EXTERNAL_WORKFLOW_EXECUTION_SIGNALED:
 		d.dropExternal(ownSignals, &d.Signals, RowSignal, ev.GetExternalWorkflowExecutionSignaledEventAttributes().InitiatedEventId)
 	case enumspb.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED:
@@ -102,7 +102,7 @@ func apply(d *draft, ev *historypb.HistoryEvent) {
 	case enumspb.EVENT_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED:
 		a := ev.GetRequestCancelExternalWorkflowExecutionInitiatedEventAttributes()
 		d.setExternal(ownCancels, &d.Cancels, RowCancel, &External{InitiatedID: ev.EventId, NamespaceID: ids.NamespaceID(a.NamespaceId),
-			Namespace: a.Namespace, WorkflowID: ids.WorkflowID(a.WorkflowExecution.GetWorkflowId()), RunID: ids.RunID(a.WorkflowExecution.GetRunId())})
+			Namespace: a.Namespace, WorkflowID: ids.WorkflowID(a.WorkflowExecution.GetWorkflowId()), RunID: ids.RunID(a.WorkflowExecution.GetRunId()), Control: a.Control})
 	case enumspb.EVENT_TYPE_EXTERNAL_WORKFLOW_EXECUTION_CANCEL_REQUESTED:
 		d.dropExternal(ownCancels, &d.Cancels, RowCancel, ev.GetExternalWorkflowExecutionCancelRequestedEventAttributes().InitiatedEventId)
 	case enumspb.EVENT_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_FAILED:
@@ -230,7 +230,7 @@ func applyStarted(d *draft, ev *historypb.HistoryEvent) {
 		s.UserMetadata = mustMarshal(deterministic, ev.UserMetadata)
 	}
 	if a.Priority != nil {
-		s.Priority = mustMarshal(deterministic, a.Priority)
+		s.Priority, s.PriorityKey = mustMarshal(deterministic, a.Priority), a.Priority.PriorityKey
 	}
 	if s.FirstStartTime == 0 {
 		s.FirstStartTime = now
@@ -247,6 +247,9 @@ func applyStarted(d *draft, ev *historypb.HistoryEvent) {
 	}
 	if s.RunTimeout > 0 {
 		d.Info.RunDeadline = now.Add(backoff + s.RunTimeout)
+		if s.ExpirationTime != 0 {
+			d.Info.RunDeadline = min(d.Info.RunDeadline, s.ExpirationTime)
+		}
 	}
 	if a.Memo != nil && len(a.Memo.Fields) > 0 {
 		d.Memo = a.Memo

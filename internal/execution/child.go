@@ -76,8 +76,8 @@ func (c *completion) startChild(cmd *commandpb.Command) *badCommand {
 		Namespace: c.env.Namespace.Name, NamespaceId: string(c.env.Namespace.ID), WorkflowId: a.WorkflowId, WorkflowType: a.WorkflowType,
 		TaskQueue: &taskqueuepb.TaskQueue{Name: queue, Kind: enumspb.TASK_QUEUE_KIND_NORMAL}, Input: a.Input,
 		WorkflowExecutionTimeout: t.WorkflowExecutionTimeout, WorkflowRunTimeout: t.WorkflowRunTimeout, WorkflowTaskTimeout: task,
-		ParentClosePolicy: policy, WorkflowTaskCompletedEventId: c.completedID, WorkflowIdReusePolicy: reuse,
-		RetryPolicy: backoff.WithDefaults(a.RetryPolicy), CronSchedule: a.CronSchedule, Header: a.Header, Memo: a.Memo,
+		ParentClosePolicy: policy, Control: a.Control, WorkflowTaskCompletedEventId: c.completedID, WorkflowIdReusePolicy: reuse,
+		RetryPolicy: backoff.WithDefaults(a.RetryPolicy), CronSchedule: a.CronSchedule, Header: a.Header, Memo: mergeMemo(nil, a.Memo),
 		SearchAttributes: mergeSearchAttributes(nil, sa), Priority: c.childPriority(a.Priority), VersioningOverride: a.VersioningOverride,
 	}
 	ev := c.commandEvent(enumspb.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED, cmd)

@@ -32,7 +32,7 @@ func (d *draft) closeRun(ev *historypb.HistoryEvent, continued bool) {
 	kids := d.Children
 	for _, a := range d.Activities.All {
 		if a.Dispatched {
-			d.tr.Delete = append(d.tr.Delete, activityTask(a))
+			d.unput(d.activityTask(a))
 		}
 	}
 	for _, e := range d.Signals.All {
@@ -49,8 +49,8 @@ func (d *draft) closeRun(ev *historypb.HistoryEvent, continued bool) {
 		d.Info.RetentionUntil = d.Info.CloseTime.Add(r)
 	}
 	for _, k := range kids.All {
-		if k.StartedID == 0 && k.Outbox != 0 {
-			d.unsend(k.Outbox) // never to be started
+		if k.RunID == "" {
+			d.dropStart(k)
 			continue
 		}
 		if !continued {
@@ -64,10 +64,19 @@ func (d *draft) closeRun(ev *historypb.HistoryEvent, continued bool) {
 	}
 }
 
+// dropStart makes sure that a child does not live whose start this run has not heard of: its message is taken back, and
+// if it may have been delivered, a second one ends the child, which waits for its parent and has done nothing yet.
+func (d *draft) dropStart(k *Child) {
+	if d.unsend(k.Outbox) {
+		d.send(&Message{Kind: MessageCloseChild, To: ids.RunKey{Namespace: k.NamespaceID, Workflow: k.WorkflowID}, ToNS: k.Namespace,
+			Initiated: k.InitiatedID, Number: int64(enumspb.PARENT_CLOSE_POLICY_TERMINATE)})
+	}
+}
+
 // closeChild applies the parent close policy to a child that is still open.
 func (d *draft) closeChild(k *Child) {
 	policy := enumspb.ParentClosePolicy(k.ClosePolicy)
-	if policy == enumspb.PARENT_CLOSE_POLICY_ABANDON || k.RunID == "" {
+	if policy == enumspb.PARENT_CLOSE_POLICY_ABANDON {
 		return
 	}
 	d.send(&Message{Kind: MessageCloseChild, To: ids.RunKey{Namespace: k.NamespaceID, Workflow: k.WorkflowID}, ToNS: k.Namespace,
@@ -123,11 +132,11 @@ func stepTerminate(st *State, in Terminate, env *Env) *Transition {
 	if in.ChildOf != nil && (!st.Open() || !childOf(st, *in.ChildOf)) {
 		return answer(st, &EmptyAnswer{})
 	}
-	if chainMismatch(st, in.FirstRunID) {
-		return refuse(st, notFoundf("workflow execution not found"))
-	}
 	if !st.Open() {
 		return refuse(st, errCompleted())
+	}
+	if chainMismatch(st, in.FirstRunID) {
+		return refuse(st, notFoundf("workflow execution not found"))
 	}
 	d := newDraft(st, env)
 	d.terminate(in.Reason, in.Details, in.Identity, in.Links)
@@ -338,7 +347,7 @@ func (c *completion) continueAsNew(cmd *commandpb.Command) *badCommand {
 	n := c.successorAttributes(by)
 	n.WorkflowType = &commonpb.WorkflowType{Name: typ}
 	n.TaskQueue = &taskqueuepb.TaskQueue{Name: queue, Kind: enumspb.TASK_QUEUE_KIND_NORMAL}
-	n.Input, n.Header, n.Memo = a.Input, a.Header, a.Memo
+	n.Input, n.Header, n.Memo = a.Input, a.Header, mergeMemo(nil, a.Memo)
 	n.SearchAttributes = mergeSearchAttributes(nil, sa)
 	n.RetryPolicy, n.CronSchedule = backoff.WithDefaults(a.RetryPolicy), a.CronSchedule
 	n.ContinuedFailure, n.LastCompletionResult = a.Failure, a.LastCompletionResult
@@ -350,7 +359,7 @@ func (c *completion) continueAsNew(cmd *commandpb.Command) *badCommand {
 			NewExecutionRunId: string(c.env.NewRunID), WorkflowType: n.WorkflowType, TaskQueue: n.TaskQueue, Input: a.Input,
 			WorkflowRunTimeout: n.WorkflowRunTimeout, WorkflowTaskTimeout: n.WorkflowTaskTimeout,
 			WorkflowTaskCompletedEventId: c.completedID, BackoffStartInterval: durationpb.New(delay), Initiator: by,
-			Failure: a.Failure, LastCompletionResult: a.LastCompletionResult, Header: a.Header, Memo: a.Memo, SearchAttributes: n.SearchAttributes}}
+			Failure: a.Failure, LastCompletionResult: a.LastCompletionResult, Header: a.Header, Memo: n.Memo, SearchAttributes: n.SearchAttributes}}
 	c.closed = true
 	c.closeRun(ev, true)
 	c.successor = c.succeed(n)
@@ -359,10 +368,8 @@ func (c *completion) continueAsNew(cmd *commandpb.Command) *badCommand {
 
 // continueDelay keeps runs that continue at once from spinning: no successor starts within a second of its predecessor.
 func (d *draft) continueDelay(asked time.Duration) time.Duration {
-	if lived := d.now().Sub(d.Info.ExecutionTime); asked == 0 && lived < time.Second {
-		return time.Second - max(lived, 0)
-	}
-	return asked
+	lived := max(d.now().Sub(d.Info.ExecutionTime), 0)
+	return max(asked, time.Second-lived)
 }
 
 // timeOutRun ends the run because its run timeout, or its chain's execution timeout, has passed.

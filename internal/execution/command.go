@@ -89,12 +89,13 @@ const crossNamespace = "cross namespace commands are not allowed"
 
 func (c *completion) foreign(name string) bool { return name != "" && name != c.env.Namespace.Name }
 
-func validRun(id string) bool {
+// canonicalRun is a run ID in the form in which runs are stored. Empty stays empty.
+func canonicalRun(id string) (run ids.RunID, ok bool) {
 	if id == "" {
-		return true
+		return "", true
 	}
-	_, err := uuid.Parse(id)
-	return err == nil
+	u, err := uuid.Parse(id)
+	return ids.RunID(u.String()), err == nil
 }
 
 func (c *completion) tooLong(s string) bool { return len(s) > c.env.Limits.IDBytes }
@@ -158,7 +159,10 @@ func (c *completion) scheduleActivity(cmd *commandpb.Command) *badCommand {
 	c.write(ev)
 	act, _ := c.Activities.Get(ev.EventId)
 	if a.RequestEagerExecution && a.TaskQueue.Name == c.Start.TaskQueue {
-		c.eager = append(c.eager, act)
+		n := *act
+		n.Dispatched = false // finish starts it
+		c.setActivity(&n)
+		c.eager = append(c.eager, &n)
 		return nil
 	}
 	c.dispatchActivity(act)
@@ -265,7 +269,8 @@ func (c *completion) startTimer(cmd *commandpb.Command) *badCommand {
 	case backoff.CheckDuration(a.StartToFireTimeout) != nil:
 		return badf(cause, "An invalid StartToFireTimeout is set on StartTimerCommand: %v. TimerId=%s", backoff.CheckDuration(a.StartToFireTimeout), a.TimerId)
 	}
-	if _, ok := c.Timers.Get(a.TimerId); ok {
+	_, pending := c.Timers.Get(a.TimerId)
+	if _, fired := c.firedBuffered(a.TimerId); pending || fired != nil {
 		return badf(enumspb.WORKFLOW_TASK_FAILED_CAUSE_START_TIMER_DUPLICATE_ID, "TimerId %s is pending already", a.TimerId)
 	}
 	ev := c.commandEvent(enumspb.EVENT_TYPE_TIMER_STARTED, cmd)
@@ -273,6 +278,16 @@ func (c *completion) startTimer(cmd *commandpb.Command) *badCommand {
 		TimerId: a.TimerId, StartToFireTimeout: durationpb.New(clock.Duration(a.StartToFireTimeout)), WorkflowTaskCompletedEventId: c.completedID}}
 	c.write(ev)
 	return nil
+}
+
+// firedBuffered finds the buffered TimerFired event of a timer: to the workflow's code that timer is still pending.
+func (c *completion) firedBuffered(timerID string) (number int64, fired *historypb.TimerFiredEventAttributes) {
+	for n, b := range c.Buffered.All {
+		if f := b.Event.GetTimerFiredEventAttributes(); f != nil && f.TimerId == timerID {
+			return n, f
+		}
+	}
+	return 0, nil
 }
 
 func (c *completion) cancelTimer(cmd *commandpb.Command) *badCommand {
@@ -284,17 +299,11 @@ func (c *completion) cancelTimer(cmd *commandpb.Command) *badCommand {
 	var started ids.EventID
 	if t, ok := c.Timers.Get(a.TimerId); ok {
 		started = t.StartedID
+	} else if n, fired := c.firedBuffered(a.TimerId); fired != nil {
+		started = fired.StartedEventId
+		c.unbuffer(n)
+		c.mark("buffered timer cancelled")
 	} else {
-		for n, b := range c.Buffered.All {
-			if f := b.Event.GetTimerFiredEventAttributes(); f.GetTimerId() == a.TimerId {
-				started = f.StartedEventId
-				c.unbuffer(n)
-				c.mark("buffered timer cancelled")
-				break
-			}
-		}
-	}
-	if started == 0 {
 		return badf(cause, "no pending timer has TimerId %s", a.TimerId)
 	}
 	ev := c.commandEvent(enumspb.EVENT_TYPE_TIMER_CANCELED, cmd)

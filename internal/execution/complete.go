@@ -90,7 +90,8 @@ func stepCompleteTask(st *State, in CompleteWorkflowTask, env *Env) *Transition 
 		return refuse(st, err)
 	}
 	if heartbeatExpired(d, in.Request, env) {
-		d.writeTaskTimeoutNow()
+		d.mark("heartbeat timeout")
+		d.taskTimedOut()
 		tr := d.finish()
 		tr.Err = notFoundf("workflow task heartbeat timeout")
 		return tr
@@ -157,7 +158,7 @@ func (c *completion) run() *badCommand {
 		}
 		if c.req.ReturnNewWorkflowTask {
 			c.inline = &inlineStart{requestID: string(c.Key.Run) + "/" + fmt.Sprint(c.Info.NextEventID), identity: c.req.Identity,
-				version: c.req.WorkerVersionStamp, sticky: c.Info.StickyQueue != ""}
+				sticky: c.Info.StickyQueue != ""}
 		} else {
 			c.forceNormal = true
 		}
@@ -235,17 +236,6 @@ func heartbeatExpired(d *draft, req *completeRequest, env *Env) bool {
 	return env.Now.Sub(d.Info.WFT.OriginalScheduledAt) > env.Limits.HeartbeatTotal
 }
 
-func (d *draft) writeTaskTimeoutNow() {
-	d.mark("heartbeat timeout")
-	d.durable()
-	if d.Info.WFT.Kind != TaskNormal {
-		d.writeVirtual()
-	}
-	d.writeTaskTimeout(enumspb.TIMEOUT_TYPE_START_TO_CLOSE)
-	d.clearSticky()
-	d.afterTask()
-}
-
 // vanish handles the completion of a speculative workflow task that leaves no trace; nil if it has to be written.
 func vanish(d *draft, req *completeRequest, env *Env) *Transition {
 	t := &d.Info.WFT
@@ -282,7 +272,7 @@ func vanish(d *draft, req *completeRequest, env *Env) *Transition {
 	if d.unsentUpdates() {
 		if req.ReturnNewWorkflowTask {
 			d.inline = &inlineStart{requestID: string(d.Key.Run) + "/" + fmt.Sprint(d.Info.WFTSeq), identity: req.Identity,
-				version: req.WorkerVersionStamp, sticky: d.Info.StickyQueue != ""}
+				sticky: d.Info.StickyQueue != ""}
 		} else {
 			d.forceNormal = true
 		}

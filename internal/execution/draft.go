@@ -2,6 +2,7 @@ package execution
 
 import (
 	"fmt"
+	"slices"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
@@ -125,7 +126,7 @@ func (d *draft) dropActivity(id ids.EventID) {
 		return
 	}
 	if a.Dispatched {
-		d.tr.Delete = append(d.tr.Delete, activityTask(a))
+		d.unput(d.activityTask(a))
 	}
 	d.setDeadline(ownDeadlines, deadline{at: a.deadline(), activity: id}, deadline{})
 	drop(d, ownActivities, &d.Activities, id)
@@ -188,11 +189,30 @@ func (d *draft) send(m *Message) int64 {
 	return d.Info.NextOutbox
 }
 
-func (d *draft) unsend(outbox int64) {
-	if outbox != 0 {
-		d.tr.Delete = append(d.tr.Delete, Task{Kind: TaskMessage, Outbox: outbox})
-		d.durable()
+// unsend takes a message back. It tells whether the message had been in the store, so that its receiver may have it.
+func (d *draft) unsend(outbox int64) (stored bool) {
+	if outbox == 0 {
+		return false
 	}
+	d.durable()
+	return d.unput(Task{Kind: TaskMessage, Outbox: outbox})
+}
+
+// unput removes an outbox row. One that this very step put there never gets into the store (false): its offer, if it had
+// one, goes too.
+func (d *draft) unput(t Task) (stored bool) {
+	same := func(o Task) bool {
+		o.Message, o.Priority, o.Sticky = nil, t.Priority, t.Sticky
+		return o == t
+	}
+	i := slices.IndexFunc(d.tr.Put, same)
+	if i < 0 {
+		d.tr.Delete = append(d.tr.Delete, t)
+		return true
+	}
+	d.tr.Put = slices.Delete(d.tr.Put, i, i+1)
+	d.tr.Offers = slices.DeleteFunc(d.tr.Offers, func(o Offer) bool { return same(o.Task) })
+	return false
 }
 
 func (d *draft) reply(w Waiter, answer any, err error) {
@@ -260,12 +280,21 @@ func (d *draft) write(ev *historypb.HistoryEvent) *historypb.HistoryEvent {
 func (d *draft) append(ev *historypb.HistoryEvent) {
 	ev.EventId = d.Info.NextEventID
 	ev.TaskId = ev.EventId
+	if clock.FromProto(ev.EventTime) < d.Info.LastEventTime && !datedBack(ev.EventType) {
+		ev.EventTime = d.Info.LastEventTime.Proto()
+	}
 	d.Info.NextEventID++
 	d.Info.LastEventTime = max(d.Info.LastEventTime, clock.FromProto(ev.EventTime))
 	d.tr.Events = append(d.tr.Events, ev)
 	before := len(d.tr.EventBytes)
 	d.tr.EventBytes = appendEvent(d.tr.EventBytes, ev)
 	d.Info.HistoryBytes += int64(len(d.tr.EventBytes) - before)
+}
+
+// datedBack tells whether events of this type keep the time at which a worker took the task, though written later. The
+// times of all others never decrease along a history.
+func datedBack(t enumspb.EventType) bool {
+	return t == enumspb.EVENT_TYPE_WORKFLOW_TASK_STARTED || t == enumspb.EVENT_TYPE_ACTIVITY_TASK_STARTED
 }
 
 // appendEvent appends ev as one element of history.v1.History.events.
@@ -293,7 +322,9 @@ func (d *draft) arrive(ev, started *historypb.HistoryEvent) {
 			setStartedID(ev, started.EventId)
 		}
 		d.write(ev)
-		d.needTask = true
+		if ev.EventType != enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED {
+			d.needTask = true // what was attached concerns callers, not the workflow's code
+		}
 		return
 	}
 	apply(d, ev)
@@ -340,8 +371,6 @@ func (d *draft) flush() {
 				continue
 			}
 			ev := proto.CloneOf(b.Event) // states share the buffered event; its ID must not be set there
-			// Event times never decrease along a history, so a buffered event is dated when it is written.
-			ev.EventTime = max(clock.FromProto(ev.EventTime), d.Info.LastEventTime).Proto()
 			if len(b.Started) > 0 {
 				started := new(historypb.HistoryEvent)
 				if err := proto.Unmarshal(b.Started, started); err != nil {

@@ -12,6 +12,7 @@ import (
 func (c *completion) signalExternal(cmd *commandpb.Command) *badCommand {
 	const cause = enumspb.WORKFLOW_TASK_FAILED_CAUSE_BAD_SIGNAL_WORKFLOW_EXECUTION_ATTRIBUTES
 	a := cmd.GetSignalExternalWorkflowExecutionCommandAttributes()
+	run, runOK := canonicalRun(a.GetExecution().GetRunId())
 	switch {
 	case a == nil:
 		return badf(cause, "SignalExternalWorkflowExecutionCommandAttributes is not set on SignalExternalWorkflowExecutionCommand.")
@@ -21,7 +22,7 @@ func (c *completion) signalExternal(cmd *commandpb.Command) *badCommand {
 		return badf(cause, "WorkflowId is not set on SignalExternalWorkflowExecutionCommand.")
 	case a.SignalName == "":
 		return badf(cause, "SignalName is not set on SignalExternalWorkflowExecutionCommand. WorkflowId=%s", a.Execution.WorkflowId)
-	case !validRun(a.Execution.RunId):
+	case !runOK:
 		return badf(cause, "Invalid RunId set on SignalExternalWorkflowExecutionCommand. WorkflowId=%s", a.Execution.WorkflowId)
 	case c.tooLong(a.Execution.WorkflowId) || c.tooLong(a.SignalName):
 		return badf(cause, "an identifier on SignalExternalWorkflowExecutionCommand exceeds length limit.")
@@ -37,24 +38,25 @@ func (c *completion) signalExternal(cmd *commandpb.Command) *badCommand {
 	}
 	attrs := &historypb.SignalExternalWorkflowExecutionInitiatedEventAttributes{
 		WorkflowTaskCompletedEventId: c.completedID, Namespace: c.env.Namespace.Name, NamespaceId: string(c.env.Namespace.ID),
-		WorkflowExecution: a.Execution, SignalName: a.SignalName, Input: a.Input, ChildWorkflowOnly: a.ChildWorkflowOnly, Header: a.Header}
+		WorkflowExecution: a.Execution, SignalName: a.SignalName, Input: a.Input, ChildWorkflowOnly: a.ChildWorkflowOnly, Header: a.Header, Control: a.Control}
 	ev := c.commandEvent(enumspb.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED, cmd)
 	ev.Attributes = &historypb.HistoryEvent_SignalExternalWorkflowExecutionInitiatedEventAttributes{SignalExternalWorkflowExecutionInitiatedEventAttributes: attrs}
 	c.write(ev)
 	c.sendExternal(ownSignals, &c.Signals, RowSignal, &Message{Kind: MessageSignal, Initiated: ev.EventId, Body: mustMarshal(deterministic, attrs),
-		To: ids.RunKey{Namespace: c.env.Namespace.ID, Workflow: ids.WorkflowID(a.Execution.WorkflowId), Run: ids.RunID(a.Execution.RunId)}, ToNS: c.env.Namespace.Name})
+		To: ids.RunKey{Namespace: c.env.Namespace.ID, Workflow: ids.WorkflowID(a.Execution.WorkflowId), Run: run}, ToNS: c.env.Namespace.Name})
 	return nil
 }
 
 func (c *completion) cancelExternal(cmd *commandpb.Command) *badCommand {
 	const cause = enumspb.WORKFLOW_TASK_FAILED_CAUSE_BAD_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_ATTRIBUTES
 	a := cmd.GetRequestCancelExternalWorkflowExecutionCommandAttributes()
+	run, runOK := canonicalRun(a.GetRunId())
 	switch {
 	case a == nil:
 		return badf(cause, "RequestCancelExternalWorkflowExecutionCommandAttributes is not set on RequestCancelExternalWorkflowExecutionCommand.")
 	case a.WorkflowId == "":
 		return badf(cause, "WorkflowId is not set on RequestCancelExternalWorkflowExecutionCommand.")
-	case !validRun(a.RunId):
+	case !runOK:
 		return badf(cause, "Invalid RunId set on RequestCancelExternalWorkflowExecutionCommand. WorkflowId=%s", a.WorkflowId)
 	case c.tooLong(a.WorkflowId):
 		return badf(cause, "WorkflowId on RequestCancelExternalWorkflowExecutionCommand exceeds length limit.")
@@ -69,12 +71,12 @@ func (c *completion) cancelExternal(cmd *commandpb.Command) *badCommand {
 	}
 	attrs := &historypb.RequestCancelExternalWorkflowExecutionInitiatedEventAttributes{
 		WorkflowTaskCompletedEventId: c.completedID, Namespace: c.env.Namespace.Name, NamespaceId: string(c.env.Namespace.ID),
-		WorkflowExecution: &commonpb.WorkflowExecution{WorkflowId: a.WorkflowId, RunId: a.RunId}, ChildWorkflowOnly: a.ChildWorkflowOnly, Reason: a.Reason}
+		WorkflowExecution: &commonpb.WorkflowExecution{WorkflowId: a.WorkflowId, RunId: a.RunId}, ChildWorkflowOnly: a.ChildWorkflowOnly, Reason: a.Reason, Control: a.Control}
 	ev := c.commandEvent(enumspb.EVENT_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED, cmd)
 	ev.Attributes = &historypb.HistoryEvent_RequestCancelExternalWorkflowExecutionInitiatedEventAttributes{RequestCancelExternalWorkflowExecutionInitiatedEventAttributes: attrs}
 	c.write(ev)
 	c.sendExternal(ownCancels, &c.Cancels, RowCancel, &Message{Kind: MessageCancel, Initiated: ev.EventId, Body: mustMarshal(deterministic, attrs),
-		To: ids.RunKey{Namespace: c.env.Namespace.ID, Workflow: ids.WorkflowID(a.WorkflowId), Run: ids.RunID(a.RunId)}, ToNS: c.env.Namespace.Name})
+		To: ids.RunKey{Namespace: c.env.Namespace.ID, Workflow: ids.WorkflowID(a.WorkflowId), Run: run}, ToNS: c.env.Namespace.Name})
 	return nil
 }
 
@@ -98,13 +100,13 @@ func stepExternalSignalResult(st *State, in ExternalSignalResult, env *Env) *Tra
 		ev := d.newEvent(enumspb.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED)
 		ev.Attributes = &historypb.HistoryEvent_SignalExternalWorkflowExecutionFailedEventAttributes{
 			SignalExternalWorkflowExecutionFailedEventAttributes: &historypb.SignalExternalWorkflowExecutionFailedEventAttributes{
-				Cause: in.Failed, Namespace: e.Namespace, NamespaceId: string(e.NamespaceID), WorkflowExecution: target, InitiatedEventId: in.InitiatedID}}
+				Cause: in.Failed, Namespace: e.Namespace, NamespaceId: string(e.NamespaceID), WorkflowExecution: target, InitiatedEventId: in.InitiatedID, Control: e.Control}}
 		d.arrive(ev, nil)
 	} else {
 		ev := d.newEvent(enumspb.EVENT_TYPE_EXTERNAL_WORKFLOW_EXECUTION_SIGNALED)
 		ev.Attributes = &historypb.HistoryEvent_ExternalWorkflowExecutionSignaledEventAttributes{
 			ExternalWorkflowExecutionSignaledEventAttributes: &historypb.ExternalWorkflowExecutionSignaledEventAttributes{
-				InitiatedEventId: in.InitiatedID, Namespace: e.Namespace, NamespaceId: string(e.NamespaceID), WorkflowExecution: target}}
+				InitiatedEventId: in.InitiatedID, Namespace: e.Namespace, NamespaceId: string(e.NamespaceID), WorkflowExecution: target, Control: e.Control}}
 		d.arrive(ev, nil)
 	}
 	tr := d.finish()
@@ -124,7 +126,7 @@ func stepExternalCancelResult(st *State, in ExternalCancelResult, env *Env) *Tra
 		ev := d.newEvent(enumspb.EVENT_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_FAILED)
 		ev.Attributes = &historypb.HistoryEvent_RequestCancelExternalWorkflowExecutionFailedEventAttributes{
 			RequestCancelExternalWorkflowExecutionFailedEventAttributes: &historypb.RequestCancelExternalWorkflowExecutionFailedEventAttributes{
-				Cause: in.Failed, Namespace: e.Namespace, NamespaceId: string(e.NamespaceID), WorkflowExecution: target, InitiatedEventId: in.InitiatedID}}
+				Cause: in.Failed, Namespace: e.Namespace, NamespaceId: string(e.NamespaceID), WorkflowExecution: target, InitiatedEventId: in.InitiatedID, Control: e.Control}}
 		d.arrive(ev, nil)
 	} else {
 		ev := d.newEvent(enumspb.EVENT_TYPE_EXTERNAL_WORKFLOW_EXECUTION_CANCEL_REQUESTED)

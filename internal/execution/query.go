@@ -75,11 +75,11 @@ func (c *completion) answerQueries(seq int64) {
 		}
 		c.dropQuery(id)
 	}
-	for _, q := range c.Volatile.Queries.All {
+	for _, q := range collect(c.Volatile.Queries) {
 		if q.Seq == seq {
 			n := *q
 			n.Seq = 0
-			defer c.setQuery(&n)
+			c.setQuery(&n)
 		}
 	}
 }
@@ -99,13 +99,13 @@ func (d *draft) finishQueries() {
 	if d.Volatile.Queries.Len() == 0 || d.Open() && (d.Info.WFT.Pending() || d.Info.LastCompletedID == 0) {
 		return
 	}
-	for id, q := range d.Volatile.Queries.All {
+	for _, q := range collect(d.Volatile.Queries) {
 		if d.Info.LastCompletedID == 0 {
 			d.reply(q.Waiter, nil, notReadyf("Workflow execution closed before WorkflowTaskStarted event"))
 		} else {
 			d.reply(q.Waiter, &QueryAnswer{Direct: direct(d.State)}, nil)
 		}
-		defer d.dropQuery(id)
+		d.dropQuery(q.ID)
 	}
 }
 

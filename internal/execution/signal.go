@@ -90,11 +90,11 @@ func signalWithStart(st *State, in SignalWorkflow, env *Env, a *StartAnswer) *Tr
 
 func stepCancel(st *State, in RequestCancel, env *Env) *Transition {
 	ok := &EmptyAnswer{}
-	if chainMismatch(st, in.FirstRunID) {
-		return refuse(st, notFoundf("workflow execution not found"))
-	}
 	if !st.Open() {
 		return answer(st, ok)
+	}
+	if chainMismatch(st, in.FirstRunID) {
+		return refuse(st, notFoundf("workflow execution not found"))
 	}
 	if in.ChildOnly && !childOf(st, in.FromKey) {
 		return refuse(st, notFoundf("workflow parent does not match"))

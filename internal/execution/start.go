@@ -144,9 +144,7 @@ func startJoin(cur *State, in StartWorkflow, env *Env, started bool) *Transition
 		ev.Links = in.Request.Links
 	}
 	ev.Attributes = &historypb.HistoryEvent_WorkflowExecutionOptionsUpdatedEventAttributes{WorkflowExecutionOptionsUpdatedEventAttributes: attrs}
-	had := d.needTask
 	d.arrive(ev, nil)
-	d.needTask = had // attaching concerns the caller, not the workflow's code
 	tr := d.finish()
 	tr.Answer = a
 	return tr
@@ -196,7 +194,7 @@ func startRun(env *Env, in StartWorkflow) (*draft, *WorkflowTaskStarted) {
 	setTimeouts(a, clock.Duration(req.WorkflowExecutionTimeout), clock.Duration(req.WorkflowRunTimeout),
 		clock.Duration(req.WorkflowTaskTimeout), delay, env)
 	if a.WorkflowExecutionTimeout.AsDuration() > 0 {
-		a.WorkflowExecutionExpirationTime = (env.Now.Add(a.WorkflowExecutionTimeout.AsDuration()+delay) / 1e6 * 1e6).Proto()
+		a.WorkflowExecutionExpirationTime = roundMillis(env.Now.Add(a.WorkflowExecutionTimeout.AsDuration() + delay)).Proto()
 	}
 	if p := in.Parent; p != nil {
 		a.ParentWorkflowNamespaceId, a.ParentWorkflowNamespace = string(p.NamespaceID), p.Namespace
@@ -215,7 +213,12 @@ func startRun(env *Env, in StartWorkflow) (*draft, *WorkflowTaskStarted) {
 		return d, nil
 	}
 	d.schedule(true)
-	return d, d.startTask(req.RequestId, req.Identity, nil, false)
+	return d, d.startTask(d.now(), req.RequestId, req.Identity, false)
+}
+
+// roundMillis is t to the nearest millisecond, as expiration times are told.
+func roundMillis(t clock.Nanos) clock.Nanos {
+	return (t + clock.Nanos(time.Millisecond/2)) / clock.Nanos(time.Millisecond) * clock.Nanos(time.Millisecond)
 }
 
 // setTimeouts fills in the timeouts after defaulting, and the first backoff.
@@ -240,9 +243,6 @@ func begin(env *Env, run ids.RunID, requestID string, a *historypb.WorkflowExecu
 	key := env.Key
 	key.Run = run
 	st := &State{Key: key, Start: &Start{RequestID: requestID, Namespace: env.Namespace.Name}, Info: Info{NextEventID: 1}}
-	if p := a.Priority; p != nil {
-		st.Start.PriorityKey = p.PriorityKey
-	}
 	d := newDraft(st, env)
 	d.tr.Current, d.tr.Index = true, true
 	ev := d.newEvent(enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED)

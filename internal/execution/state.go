@@ -224,7 +224,8 @@ type External struct {
 	Namespace   string          `cbor:"3,keyasint"`
 	WorkflowID  ids.WorkflowID  `cbor:"4,keyasint"`
 	RunID       ids.RunID       `cbor:"5,keyasint,omitempty"`
-	Outbox      int64           `cbor:"6,keyasint"` // outbox row that carries it
+	Outbox      int64           `cbor:"6,keyasint"`           // outbox row that carries it
+	Control     string          `cbor:"7,keyasint,omitempty"` // opaque to us; the Go SDK tells its commands apart by it
 }
 
 // Request is a request ID this run remembers, so that a repeated request is not applied again.

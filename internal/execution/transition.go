@@ -25,6 +25,7 @@ type Transition struct {
 	// Rows changed in Next, beside the header, which changes with every transition that is not a no-op.
 	Rows []Row
 	// Put and Delete are outbox rows: what a crash must not forget. All of a run's rows can be derived from its state.
+	// Delete comes first: a row in both is put anew.
 	Put    []Task
 	Delete []Task
 	// Successor is a new run of the same workflow ID, made in the same batch (start, continue-as-new, retry, cron, reset).

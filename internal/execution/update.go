@@ -1,6 +1,7 @@
 package execution
 
 import (
+	"cmp"
 	"slices"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -204,12 +205,9 @@ func (d *draft) unsentUpdates() bool {
 }
 
 // liveInOrder are the live updates in the order of their admission.
-func (d *draft) liveInOrder() []*LiveUpdate {
-	out := make([]*LiveUpdate, 0, d.Volatile.Updates.Len())
-	for _, u := range d.Volatile.Updates.All {
-		out = append(out, u)
-	}
-	slices.SortFunc(out, func(a, b *LiveUpdate) int { return int(a.Number - b.Number) })
+func (s *State) liveInOrder() []*LiveUpdate {
+	out := collect(s.Volatile.Updates)
+	slices.SortFunc(out, func(a, b *LiveUpdate) int { return cmp.Compare(a.Number, b.Number) })
 	return out
 }
 

@@ -1,6 +1,7 @@
 package execution
 
 import (
+	"cmp"
 	"encoding/json"
 	"time"
 
@@ -21,7 +22,6 @@ import (
 // inlineStart names the worker that gets the next workflow task in the answer to its last one.
 type inlineStart struct {
 	requestID, identity string
-	version             *commonpb.WorkerVersionStamp
 	sticky              bool
 	task                *WorkflowTaskStarted // filled in when a task was started
 }
@@ -50,7 +50,7 @@ func (d *draft) finishTask() {
 		d.scheduleSpeculative()
 	}
 	if d.inline != nil {
-		d.inline.task = d.startTask(d.inline.requestID, d.inline.identity, d.inline.version, d.inline.sticky)
+		d.inline.task = d.startTask(d.now(), d.inline.requestID, d.inline.identity, d.inline.sticky)
 	}
 }
 
@@ -215,7 +215,7 @@ func applyTaskStarted(d *draft, ev *historypb.HistoryEvent) {
 // clearTask forgets the pending workflow task and its dispatch row.
 func (d *draft) clearTask() {
 	if d.Info.WFT.Dispatched {
-		d.tr.Delete = append(d.tr.Delete, d.workflowTask())
+		d.unput(d.workflowTask())
 	}
 	d.Info.WFT = WorkflowTask{}
 	d.Volatile.SpecTimeoutAt = 0
@@ -233,18 +233,18 @@ func (d *draft) taskFailed(count bool) {
 		d.Info.NextAttempt = 1
 	}
 	d.clearTask()
-	for _, u := range d.Volatile.Updates.All {
+	for _, u := range collect(d.Volatile.Updates) {
 		if u.Stage == UpdateSent {
 			n := *u
 			n.Stage, n.SentSeq = UpdateAdmitted, 0
-			defer d.setLive(&n) // after the walk
+			d.setLive(&n)
 		}
 	}
-	for _, q := range d.Volatile.Queries.All {
+	for _, q := range collect(d.Volatile.Queries) {
 		if q.Seq != 0 {
 			n := *q
 			n.Seq = 0
-			defer d.setQuery(&n)
+			d.setQuery(&n)
 		}
 	}
 }
@@ -268,7 +268,7 @@ func stepStartTask(st *State, in StartWorkflowTask, env *Env) *Transition {
 		tr.Err = errf(Stale, "no update needs workflow task %d", in.Ref.Seq)
 		return tr
 	}
-	a := d.startTask(in.RequestID, in.Identity, in.Version, in.Sticky)
+	a := d.startTask(d.now(), in.RequestID, in.Identity, in.Sticky)
 	tr := d.finish()
 	tr.Answer = a
 	return tr
@@ -276,7 +276,7 @@ func stepStartTask(st *State, in StartWorkflowTask, env *Env) *Transition {
 
 // startTask gives the pending workflow task to a worker. The store need not know: if it forgets, the task is scheduled
 // again, and a worker that still has it may complete it all the same (see resume).
-func (d *draft) startTask(requestID, identity string, version *commonpb.WorkerVersionStamp, sticky bool) *WorkflowTaskStarted {
+func (d *draft) startTask(at clock.Nanos, requestID, identity string, sticky bool) *WorkflowTaskStarted {
 	t := &d.Info.WFT
 	if t.Kind == TaskTransient && t.ScheduledID != d.Info.NextEventID {
 		// Something happened since the attempt failed: the next attempt is a first one, with events.
@@ -301,7 +301,7 @@ func (d *draft) startTask(requestID, identity string, version *commonpb.WorkerVe
 	if t.Kind == TaskNormal {
 		started.StartedID = d.Info.NextEventID
 	}
-	started.StartedAt = max(d.now(), t.ScheduledAt)
+	started.StartedAt = max(at, t.ScheduledAt)
 	started.RequestID, started.Identity = requestID, identity
 	started.HistoryBytes = d.Info.HistoryBytes
 	started.SuggestCAN, started.SuggestReasons = d.suggestContinueAsNew()
@@ -316,25 +316,32 @@ func (d *draft) startTask(requestID, identity string, version *commonpb.WorkerVe
 	d.Volatile.Unsaved = true
 	if t.Dispatched {
 		// The row goes with the run's next write.
-		d.tr.Delete = append(d.tr.Delete, d.workflowTask())
+		d.unput(d.workflowTask())
 		t.Dispatched = false
 	}
 	d.Volatile.SpecTimeoutAt = 0
-	for _, u := range d.Volatile.Updates.All {
+	for _, u := range d.liveInOrder() {
 		if u.Stage == UpdateAdmitted {
 			n := *u
 			n.Stage, n.SentSeq = UpdateSent, t.Seq
-			defer d.setLive(&n)
+			d.setLive(&n)
 		}
 	}
-	for _, q := range d.Volatile.Queries.All {
+	for _, q := range collect(d.Volatile.Queries) {
 		n := *q
 		n.Seq = t.Seq
-		defer d.setQuery(&n)
+		d.setQuery(&n)
 	}
-	a := startedAnswer(d.State, partial)
-	a.Messages = d.messages(t)
-	return a
+	return startedAnswer(d.State, partial)
+}
+
+// collect is the table's values, for walks that change it.
+func collect[K cmp.Ordered, V any](t Table[K, V]) []V {
+	out := make([]V, 0, t.Len())
+	for _, v := range t.All {
+		out = append(out, v)
+	}
+	return out
 }
 
 // extraTimeout lets repeated attempts take ever longer: workers do not report repeated failures but let them time out.
@@ -345,7 +352,7 @@ func extraTimeout(attempt int32) time.Duration {
 	return min(5*time.Second<<min(attempt-4, 10), 10*time.Minute)
 }
 
-// startedAnswer tells a worker what it needs to do the started workflow task. Update messages are the caller's to add.
+// startedAnswer tells a worker what it needs to do the started workflow task, the same however often it is asked.
 func startedAnswer(s *State, partial bool) *WorkflowTaskStarted {
 	t := &s.Info.WFT
 	a := &WorkflowTaskStarted{
@@ -361,11 +368,15 @@ func startedAnswer(s *State, partial bool) *WorkflowTaskStarted {
 		a.Virtual = []*historypb.HistoryEvent{s.scheduledEventOf(t), s.startedEventOf(t)}
 	}
 	for id, q := range s.Volatile.Queries.All {
+		if q.Seq != t.Seq {
+			continue // came after the start
+		}
 		if a.Queries == nil {
 			a.Queries = make(map[string]*querypb.WorkflowQuery, s.Volatile.Queries.Len())
 		}
 		a.Queries[id] = q.Query
 	}
+	a.Messages = s.messages(t)
 	return a
 }
 
@@ -383,11 +394,11 @@ func (s *State) VirtualEvents() []*historypb.HistoryEvent {
 	return evs
 }
 
-// messages are the updates to be delivered with t, in the order of their admission.
-func (d *draft) messages(t *WorkflowTask) []*protocolpb.Message {
+// messages are the updates delivered with t, in the order of their admission.
+func (s *State) messages(t *WorkflowTask) []*protocolpb.Message {
 	var out []*protocolpb.Message
-	for _, u := range d.liveInOrder() {
-		if u.Stage != UpdateAdmitted {
+	for _, u := range s.liveInOrder() {
+		if u.Stage != UpdateSent || u.SentSeq != t.Seq {
 			continue
 		}
 		body, err := anypb.New(u.Request)
@@ -439,8 +450,7 @@ func resume(st *State, k WorkflowTaskToken, identity string, env *Env) (*draft, 
 	}
 	d.mark("started task taken from its token")
 	updates, queries := d.Volatile.Updates, d.Volatile.Queries
-	d.startTask("", identity, nil, t.Sticky)
-	d.Info.WFT.StartedAt = k.StartedAt
+	d.startTask(k.StartedAt, "", identity, t.Sticky)
 	// What was admitted since the restart was not delivered with this task.
 	d.Volatile.Updates, d.Volatile.Queries = updates, queries
 	d.owned &^= ownLiveUpdates | ownLiveQueries
@@ -532,8 +542,11 @@ func stepResetSticky(st *State, env *Env) *Transition {
 		return answer(st, &EmptyAnswer{})
 	}
 	d := newDraft(st, env)
-	d.clearSticky()
 	d.durable()
+	if t := &st.Info.WFT; t.Sticky && !t.Started() {
+		d.leaveSticky()
+	}
+	d.clearSticky()
 	tr := d.finish()
 	tr.Answer = &EmptyAnswer{}
 	return tr
@@ -546,21 +559,27 @@ func stepStickyGone(st *State, in StickyGone, env *Env) *Transition {
 		return answer(st, &EmptyAnswer{})
 	}
 	d := newDraft(st, env)
-	if t.Dispatched {
-		d.tr.Delete = append(d.tr.Delete, d.workflowTask())
-	}
-	d.clearSticky()
-	d.Info.WFT.Queue, d.Info.WFT.Sticky, d.Info.WFT.Dispatched = d.Start.TaskQueue, false, false
-	d.Info.WFTSeq++
-	d.Info.WFT.Seq = d.Info.WFTSeq // the reference in the sticky queue is stale from now on
-	if t.Kind == TaskSpeculative {
-		d.Volatile.SpecTimeoutAt = d.now().Add(env.Limits.SpeculativeTimeout)
-		d.tr.Offers = append(d.tr.Offers, Offer{Workflow: &WorkflowTaskRef{Run: d.Key, Seq: d.Info.WFT.Seq}, Task: d.workflowTask(), Volatile: true})
-	} else {
-		d.durable()
-		d.dispatchTask()
-	}
+	d.leaveSticky()
 	tr := d.finish()
 	tr.Answer = &EmptyAnswer{}
 	return tr
+}
+
+// leaveSticky offers the pending workflow task, which waits in the sticky queue, to the normal queue instead.
+func (d *draft) leaveSticky() {
+	t := &d.Info.WFT
+	if t.Dispatched {
+		d.unput(d.workflowTask())
+	}
+	d.clearSticky()
+	d.Info.WFTSeq++
+	t.Seq = d.Info.WFTSeq // the reference in the sticky queue is stale from now on
+	t.Queue, t.Sticky, t.Dispatched = d.Start.TaskQueue, false, false
+	if t.Kind == TaskSpeculative {
+		d.Volatile.SpecTimeoutAt = d.now().Add(d.env.Limits.SpeculativeTimeout)
+		d.tr.Offers = append(d.tr.Offers, Offer{Workflow: &WorkflowTaskRef{Run: d.Key, Seq: t.Seq}, Task: d.workflowTask(), Volatile: true})
+		return
+	}
+	d.durable()
+	d.dispatchTask()
 }

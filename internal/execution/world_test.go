@@ -1,0 +1,785 @@
+package execution_test
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/perdure/perdure/internal/clock"
+	"github.com/perdure/perdure/internal/execution"
+	"github.com/perdure/perdure/internal/historycheck"
+	"github.com/perdure/perdure/internal/ids"
+	"github.com/perdure/perdure/internal/record"
+	"github.com/perdure/perdure/internal/storage"
+)
+
+// fataler is what testing.TB and rapid.T have in common here.
+type fataler interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
+const (
+	testNamespace = ids.NamespaceID("00000000-0000-4000-8000-00000000000a")
+	epoch         = clock.Nanos(1_700_000_000_000_000_000)
+)
+
+// world does for runs what the engine does, without waiting: it keeps states and a store of rows, writes what is
+// durable, keeps what is not in memory only, and forgets it in a crash. Every step is checked against the rules that
+// hold for all of them (check).
+type world struct {
+	t       fataler
+	now     clock.Nanos
+	limits  *execution.Limits
+	ns      *execution.Namespace
+	alive   bool // sticky queues are polled
+	runs    map[ids.RunKey]*run
+	order   []ids.RunKey // in which the runs were made
+	current map[ids.WorkflowKey]ids.RunID
+	store   map[string][]byte
+	offers  []execution.Offer // what the task queues hold
+	made    int               // runs
+	replies []execution.Reply
+	marks   map[string]int
+	seen    func(key ids.RunKey, in execution.Input, tr *execution.Transition) // watches every step; may be nil
+}
+
+// run is one run as the engine caches it.
+type run struct {
+	key     ids.RunKey
+	st      *execution.State
+	rows    []execution.Row // of transitions that were not durable
+	deletes []execution.Task
+	puts    []execution.Task
+	events  []*historypb.HistoryEvent
+	saved   int // events in the store
+	removed bool
+}
+
+func newWorld(t fataler) *world {
+	return &world{t: t, now: epoch, limits: execution.DefaultLimits(), alive: true,
+		ns:   &execution.Namespace{ID: testNamespace, Name: "default", Retention: 24 * 3600e9, Resolve: resolve},
+		runs: map[ids.RunKey]*run{}, current: map[ids.WorkflowKey]ids.RunID{}, store: map[string][]byte{}, marks: map[string]int{}}
+}
+
+func resolve(name string) (ids.NamespaceID, bool) {
+	return "00000000-0000-4000-8000-00000000000b", name == "other"
+}
+
+func workflowKey(id string) ids.WorkflowKey {
+	return ids.WorkflowKey{Namespace: testNamespace, Workflow: ids.WorkflowID(id)}
+}
+
+func runName(n int) ids.RunID { return ids.RunID(fmt.Sprintf("00000000-0000-4000-8000-%012d", n)) }
+
+// get is the named run, or the current one; nil if there is none.
+func (w *world) get(key ids.WorkflowKey, id ids.RunID) *run {
+	if id == "" {
+		id = w.current[key]
+	}
+	if r := w.runs[key.Run(id)]; r != nil && !r.removed {
+		return r
+	}
+	return nil
+}
+
+// step gives one input to the run it addresses and does what follows.
+func (w *world) step(key ids.WorkflowKey, id ids.RunID, in execution.Input) *execution.Transition {
+	w.t.Helper()
+	var st *execution.State
+	r := w.get(key, id)
+	env := &execution.Env{Key: key.Run(id), Now: w.now, NewRunID: runName(w.made + 1), Limits: w.limits, Namespace: w.ns, StickyAlive: w.alive}
+	if r != nil {
+		st, env.Key = r.st, r.key
+		for _, n := range execution.Needs(st, in) {
+			if env.Stored == nil {
+				env.Stored = map[ids.EventID]*historypb.HistoryEvent{}
+			}
+			env.Stored[n] = r.events[n-1]
+		}
+	}
+	before, input := dump(st), inputBytes(in)
+	tr := execution.Step(st, in, env)
+	first := transitionText(tr)
+	again := *env
+	if second := transitionText(execution.Step(st, in, &again)); first != second {
+		w.t.Fatalf("the same input gave two transitions for %T:\n%s\n%s", in, first, second)
+	}
+	if dump(st) != before {
+		w.t.Fatalf("%T changed the state it was given", in)
+	}
+	if !bytes.Equal(inputBytes(in), input) {
+		w.t.Fatalf("%T was changed by its step", in)
+	}
+	if tr.Err != nil && !tr.Durable && len(tr.Events)+len(tr.Rows)+len(tr.Put)+len(tr.Delete) > 0 && tr.Next == st {
+		w.t.Fatalf("refused %T left something behind: %s", in, first)
+	}
+	w.apply(tr)
+	if w.seen != nil {
+		w.seen(env.Key, in, tr)
+	}
+	w.check(tr, st)
+	return tr
+}
+
+// apply takes a transition over, as the engine does.
+func (w *world) apply(tr *execution.Transition) {
+	durable := false
+	for n := tr; n != nil; n = n.Successor {
+		durable = durable || n.Durable || n.Remove
+	}
+	for n := tr; n != nil; n = n.Successor {
+		for _, m := range n.Marks {
+			w.marks[m]++
+		}
+		w.replies = append(w.replies, n.Replies...)
+		w.offers = append(w.offers, n.Offers...)
+		if n.Next == nil {
+			continue
+		}
+		r := w.runs[n.Next.Key]
+		if r == nil {
+			r = &run{key: n.Next.Key}
+			w.runs[r.key] = r
+			w.order = append(w.order, r.key)
+			w.made++
+		}
+		moved := r.st != n.Next
+		r.st = n.Next
+		events, err := record.DecodeEvents(n.EventBytes)
+		if err != nil || len(events) != len(n.Events) {
+			w.t.Fatalf("event bytes: %d events for %d: %v", len(events), len(n.Events), err)
+		}
+		for i := range events {
+			if !proto.Equal(events[i], n.Events[i]) {
+				w.t.Fatalf("event bytes differ from the event: %v", n.Events[i])
+			}
+		}
+		r.events = append(r.events[:len(r.events):len(r.events)], events...)
+		r.rows, r.deletes, r.puts = append(r.rows, n.Rows...), append(r.deletes, n.Delete...), append(r.puts, n.Put...)
+		if n.Current {
+			w.current[r.key.Of()] = r.key.Run
+		}
+		if durable && moved {
+			w.save(r)
+		}
+		if n.Remove {
+			w.remove(r)
+		}
+	}
+}
+
+// save writes everything of r to the store.
+func (w *world) save(r *run) {
+	for _, row := range append(r.rows, execution.Row{Kind: execution.RowInfo}) {
+		if v, ok := record.EncodeRow(r.st, row); ok {
+			w.store[string(record.RowKey(r.key, row))] = v
+		} else {
+			delete(w.store, string(record.RowKey(r.key, row)))
+		}
+	}
+	for i := range r.deletes {
+		key := string(record.TaskKey(r.key, &r.deletes[i]))
+		if _, ok := w.store[key]; !ok && r.deletes[i].Kind != execution.TaskMessage {
+			w.t.Fatalf("%s deletes a task that is not in the store: %+v", r.key, r.deletes[i])
+		}
+		delete(w.store, key)
+	}
+	for i := range r.puts {
+		w.store[string(record.TaskKey(r.key, &r.puts[i]))] = record.EncodeTask(r.key, &r.puts[i])
+	}
+	r.rows, r.deletes, r.puts, r.saved = nil, nil, nil, len(r.events)
+	if r.st.Volatile.Unsaved {
+		st := *r.st
+		st.Volatile.Unsaved = false
+		r.st = &st
+	}
+}
+
+// remove takes everything of r out of the store. What it counted on has to be gone by then.
+func (w *world) remove(r *run) {
+	r.removed = true
+	for key := range w.store {
+		k, ok := taskOwner(key)
+		if ok && k == r.key {
+			if key[0] != keyTimer {
+				w.t.Fatalf("%s is removed, yet has a task: %x", r.key, key)
+			}
+			delete(w.store, key)
+		}
+		if strings.HasPrefix(key, string(record.RunPrefix(r.key))) {
+			delete(w.store, key)
+		}
+	}
+	if w.current[r.key.Of()] == r.key.Run {
+		delete(w.current, r.key.Of())
+	}
+}
+
+// First bytes of the task tables' keys.
+const (
+	keyDispatch = 0x20
+	keyTimer    = 0x21
+	keyOutbox   = 0x22
+)
+
+// taskOwner is the run of a task row; false for other rows. Dispatch rows tell their run by their value.
+func taskOwner(key string) (ids.RunKey, bool) {
+	switch key[0] {
+	case keyTimer:
+		k, _, err := record.ParseTimerKey([]byte(key))
+		return k, err == nil
+	case keyOutbox:
+		k, _, err := record.ParseOutboxKey([]byte(key))
+		return k, err == nil
+	}
+	return ids.RunKey{}, false
+}
+
+// Scan makes the store readable by record.Load.
+func (w *world) Scan(start, end []byte, fn func(key, value []byte) bool) error {
+	for _, k := range slices.Sorted(maps.Keys(w.store)) {
+		if k >= string(start) && (end == nil || k < string(end)) && !fn([]byte(k), w.store[k]) {
+			break
+		}
+	}
+	return nil
+}
+
+// load reads a run back as a restarted engine would.
+func (w *world) load(key ids.RunKey) *execution.State {
+	st, err := record.Load(w, key, storage.PrefixEnd)
+	if err != nil {
+		w.t.Fatalf("%v", err)
+	}
+	return st
+}
+
+// crash forgets what was not written. Task queues fill again from the dispatch rows.
+func (w *world) crash() {
+	for key, r := range w.runs {
+		if r.removed {
+			continue
+		}
+		if r.st = w.load(key); r.st == nil {
+			w.t.Fatalf("%s is not in the store", key)
+		}
+		r.events = r.events[:r.saved]
+		r.rows, r.deletes, r.puts = nil, nil, nil
+	}
+	w.offers, w.replies = nil, nil
+	for _, k := range slices.Sorted(maps.Keys(w.store)) {
+		if k[0] != keyDispatch {
+			continue
+		}
+		o, err := record.DecodeDispatch([]byte(k), w.store[k])
+		if err != nil {
+			w.t.Fatalf("%v", err)
+		}
+		w.offers = append(w.offers, o)
+	}
+}
+
+// letter is one message that waits in the outbox.
+type letter struct {
+	from   ids.RunKey
+	outbox int64
+	msg    *execution.Message
+}
+
+// outbox is all that waits to be delivered, oldest run first.
+func (w *world) outbox() []letter {
+	var all []letter
+	for _, key := range w.order {
+		prefix := record.TaskKey(key, &execution.Task{Kind: execution.TaskMessage})
+		prefix = prefix[:len(prefix)-8]
+		_ = w.Scan(prefix, storage.PrefixEnd(prefix), func(k, v []byte) bool {
+			from, outbox, err := record.ParseOutboxKey(k)
+			m, err2 := record.DecodeMessage(v)
+			if err != nil || err2 != nil {
+				w.t.Fatalf("outbox row %x: %v %v", k, err, err2)
+			}
+			all = append(all, letter{from, outbox, m})
+			return true
+		})
+	}
+	return all
+}
+
+// deliver gives one message to its receiver and, unless lost is set, the result to its sender.
+func (w *world) deliver(l letter, lost bool) {
+	key, id, in, ok := execution.Deliver(l.from, l.msg)
+	var tr *execution.Transition
+	switch {
+	case !ok:
+		tr = &execution.Transition{Answer: &execution.EmptyAnswer{}}
+	default:
+		tr = w.step(key, id, in)
+	}
+	back, retry := execution.Respond(l.msg, l.outbox, tr.Answer, tr.Err)
+	if lost || retry || w.get(l.from.Of(), l.from.Run) == nil {
+		return
+	}
+	w.step(l.from.Of(), l.from.Run, back)
+}
+
+// nextDeadline is the run that wants to be woken first, and when.
+func (w *world) nextDeadline() (first *run, at clock.Nanos) {
+	for _, key := range w.order {
+		r := w.runs[key]
+		if r.removed {
+			continue
+		}
+		if d := r.st.NextDeadline(); d != 0 && (at == 0 || d < at) {
+			first, at = r, d
+		}
+	}
+	return first, at
+}
+
+// advance moves time to until and wakes every run that wants it, each at its moment.
+func (w *world) advance(until clock.Nanos) {
+	for {
+		r, at := w.nextDeadline()
+		if r == nil || at > until {
+			break
+		}
+		w.now = max(w.now, at)
+		w.step(r.key.Of(), r.key.Run, execution.TimerDue{})
+		if next := r.st.NextDeadline(); !r.removed && next != 0 && next <= w.now {
+			// More may be due at this very moment, but never for ever.
+			for i := 0; next != 0 && next <= w.now && !r.removed; i++ {
+				if i > 10 {
+					w.t.Fatalf("%s: woken at %d, its deadline stays at %d", r.key, w.now, next)
+				}
+				w.step(r.key.Of(), r.key.Run, execution.TimerDue{})
+				next = r.st.NextDeadline()
+			}
+		}
+	}
+	w.now = max(w.now, until)
+}
+
+// allRows names every row that a state has.
+func allRows(st *execution.State) []execution.Row {
+	rows := []execution.Row{{Kind: execution.RowInfo}, {Kind: execution.RowStart}, {Kind: execution.RowMemo}, {Kind: execution.RowSearchAttributes}}
+	number := func(kind execution.RowKind, n int64) { rows = append(rows, execution.Row{Kind: kind, Number: n}) }
+	text := func(kind execution.RowKind, s string) { rows = append(rows, execution.Row{Kind: kind, Text: s}) }
+	for k := range st.Activities.All {
+		number(execution.RowActivity, k)
+	}
+	for k := range st.Timers.All {
+		text(execution.RowTimer, k)
+	}
+	for k := range st.Children.All {
+		number(execution.RowChild, k)
+	}
+	for k := range st.Cancels.All {
+		number(execution.RowCancel, k)
+	}
+	for k := range st.Signals.All {
+		number(execution.RowSignal, k)
+	}
+	for k := range st.Requests.All {
+		text(execution.RowRequest, k)
+	}
+	for k := range st.Updates.All {
+		text(execution.RowUpdate, k)
+	}
+	for k := range st.Buffered.All {
+		number(execution.RowBuffered, k)
+	}
+	return rows
+}
+
+// encoded is every row of st.
+func encoded(st *execution.State) map[string][]byte {
+	rows := map[string][]byte{}
+	for _, row := range allRows(st) {
+		if v, ok := record.EncodeRow(st, row); ok {
+			rows[string(record.RowKey(st.Key, row))] = v
+		}
+	}
+	return rows
+}
+
+// dump is everything of a state, volatile parts too.
+func dump(st *execution.State) string {
+	if st == nil {
+		return ""
+	}
+	var b strings.Builder
+	for _, k := range slices.Sorted(maps.Keys(encoded(st))) {
+		fmt.Fprintf(&b, "%x=%x\n", k, encoded(st)[k])
+	}
+	fmt.Fprintf(&b, "wft %+v\n", st.Info.WFT)
+	for _, u := range st.Volatile.Updates.All {
+		body, _ := proto.MarshalOptions{Deterministic: true}.Marshal(u.Request)
+		fmt.Fprintf(&b, "update %s %d %d %x %d %d %v\n", u.ID, u.Number, u.Stage, body, u.Size, u.SentSeq, u.Waiters)
+	}
+	for _, q := range st.Volatile.Queries.All {
+		fmt.Fprintf(&b, "query %s %d %d\n", q.ID, q.Waiter, q.Seq)
+	}
+	fmt.Fprintf(&b, "volatile %d %v %d, deadline %d\n", st.Volatile.NextNum, st.Volatile.Unsaved, st.Volatile.SpecTimeoutAt, st.NextDeadline())
+	return b.String()
+}
+
+// transitionText is everything of a transition that must be the same each time.
+func transitionText(tr *execution.Transition) string {
+	var b strings.Builder
+	for n := tr; n != nil; n = n.Successor {
+		fmt.Fprintf(&b, "%s%x %v %v %v %v %v %v %v\n", dump(n.Next), n.EventBytes, n.Rows, n.Delete, n.Durable, n.Current, n.Index, n.Remove, n.Marks)
+		for _, t := range n.Put {
+			fmt.Fprintf(&b, "put %x=%x\n", record.TaskKey(n.Next.Key, &t), record.EncodeTask(n.Next.Key, &t))
+		}
+		for _, o := range n.Offers {
+			fmt.Fprintf(&b, "offer %x %v\n", record.TaskKey(n.Next.Key, &o.Task), o.Volatile)
+		}
+		for _, r := range n.Replies {
+			fmt.Fprintf(&b, "reply %d %T %v\n", r.Waiter, r.Answer, r.Err)
+		}
+		fmt.Fprintf(&b, "answer %T %v\n", n.Answer, n.Err)
+	}
+	return b.String()
+}
+
+// inputBytes is what a step must not change in its input.
+func inputBytes(in execution.Input) []byte {
+	var m proto.Message
+	switch in := in.(type) {
+	case execution.StartWorkflow:
+		m = in.Request
+	case execution.CompleteWorkflowTask:
+		m = in.Request
+	case execution.UpdateWorkflow:
+		m = in.Request
+	case execution.ChildClosed:
+		m = in.Event
+	default:
+		return nil
+	}
+	b, _ := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	return b
+}
+
+// check holds the rules that every transition keeps.
+func (w *world) check(tr *execution.Transition, was *execution.State) {
+	w.t.Helper()
+	for n := tr; n != nil; n = n.Successor {
+		if n.Next == nil || w.runs[n.Next.Key].removed {
+			continue
+		}
+		r := w.runs[n.Next.Key]
+		w.checkStored(r)
+		w.checkAwake(r)
+		if len(n.Events) > 0 || n.Next != was {
+			w.checkHistory(r)
+			w.checkRebuild(r)
+		}
+	}
+}
+
+// checkStored: what was written is exactly what the state needs, and the outbox holds what the state counts on.
+func (w *world) checkStored(r *run) {
+	w.t.Helper()
+	st := w.load(r.key)
+	if st == nil {
+		w.t.Fatalf("%s was never written", r.key)
+	}
+	stored := map[string][]byte{}
+	prefix := record.RunPrefix(r.key)
+	_ = w.Scan(prefix, storage.PrefixEnd(prefix), func(k, v []byte) bool {
+		stored[string(k)] = v
+		return true
+	})
+	if again := encoded(st); !maps.EqualFunc(stored, again, bytes.Equal) {
+		w.t.Fatalf("%s: rows do not survive a round trip:\n%s\n%s", r.key, rowsText(stored), rowsText(again))
+	}
+	if len(r.rows) == 0 && !r.st.Volatile.Unsaved && r.saved == len(r.events) && !w.volatileOnly(r) {
+		if want := encoded(r.st); !maps.EqualFunc(stored, want, bytes.Equal) {
+			w.t.Fatalf("%s: the store differs from the state:\n%s\n%s", r.key, rowsText(stored), rowsText(want))
+		}
+	}
+	w.checkTasks(r, st)
+}
+
+// volatileOnly tells whether the state has moved on in ways that need not be written.
+func (w *world) volatileOnly(r *run) bool {
+	st := w.load(r.key)
+	return st.Info.Transitions == r.st.Info.Transitions && !bytes.Equal(encoded(st)[string(record.RowKey(r.key, execution.Row{}))],
+		encoded(r.st)[string(record.RowKey(r.key, execution.Row{}))])
+}
+
+func rowsText(rows map[string][]byte) string {
+	var b strings.Builder
+	for _, k := range slices.Sorted(maps.Keys(rows)) {
+		_, row, _ := record.ParseRowKey([]byte(k))
+		fmt.Fprintf(&b, "  %v %s\n", row, hex.EncodeToString(rows[k]))
+	}
+	return b.String()
+}
+
+// checkTasks compares the task rows of a run in the store with those its stored state asks for.
+func (w *world) checkTasks(r *run, st *execution.State) {
+	w.t.Helper()
+	want, have := map[string]bool{}, map[string]bool{}
+	add := func(t execution.Task) { want[string(record.TaskKey(r.key, &t))] = true }
+	if t := &st.Info.WFT; t.Dispatched {
+		add(execution.Task{Kind: execution.TaskWorkflow, Queue: t.Queue, At: t.ScheduledAt, Seq: t.Seq, Priority: st.Start.PriorityKey})
+	} else if t.Pending() && !t.Started() {
+		w.t.Fatalf("%s: scheduled workflow task %d has no dispatch row: after a crash nobody offers it", r.key, t.ScheduledID)
+	}
+	for _, a := range st.Activities.All {
+		switch {
+		case a.Dispatched:
+			add(execution.Task{Kind: execution.TaskActivity, Queue: a.Queue, At: a.ScheduledAt, ScheduledID: a.ScheduledID, Stamp: a.Stamp, Priority: activityPriority(st, a)})
+		case a.StartedAt == 0 && (st.NextDeadline() == 0 || st.NextDeadline() > a.ScheduledAt):
+			w.t.Fatalf("%s: nothing will dispatch activity %d", r.key, a.ScheduledID)
+		}
+	}
+	if at := st.Info.TimerRow; at != 0 {
+		add(execution.Task{Kind: execution.TaskTimer, At: at})
+	}
+	if next := st.NextDeadline(); next != 0 && (st.Info.TimerRow == 0 || st.Info.TimerRow > next) {
+		w.t.Fatalf("%s: timer row at %d is later than the deadline %d", r.key, st.Info.TimerRow, next)
+	}
+	asked := map[int64]bool{}
+	for _, c := range st.Children.All {
+		asked[c.Outbox] = true
+	}
+	for _, e := range st.Signals.All {
+		asked[e.Outbox] = true
+	}
+	for _, e := range st.Cancels.All {
+		asked[e.Outbox] = true
+	}
+	delete(asked, 0)
+	for k := range w.store {
+		switch k[0] {
+		case keyDispatch:
+			o, err := record.DecodeDispatch([]byte(k), w.store[k])
+			if err != nil {
+				w.t.Fatalf("%v", err)
+			}
+			if o.Workflow != nil && o.Workflow.Run == r.key || o.Activity != nil && o.Activity.Run == r.key {
+				have[k] = true
+			}
+		case keyTimer:
+			if owner, _ := taskOwner(k); owner == r.key {
+				have[k] = true
+			}
+		case keyOutbox:
+			owner, n, _ := record.ParseOutboxKey([]byte(k))
+			m, _ := record.DecodeMessage(w.store[k])
+			if owner != r.key {
+				continue
+			}
+			needsAnswer := m.Kind == execution.MessageStartChild || m.Kind == execution.MessageSignal || m.Kind == execution.MessageCancel
+			if needsAnswer && !asked[n] {
+				w.t.Fatalf("%s: nobody waits for message %d of kind %d any more", r.key, n, m.Kind)
+			}
+			delete(asked, n)
+		}
+	}
+	if !maps.Equal(want, have) {
+		w.t.Fatalf("%s: task rows are %x, the state asks for %x", r.key, slices.Sorted(maps.Keys(have)), slices.Sorted(maps.Keys(want)))
+	}
+	if len(asked) > 0 {
+		w.t.Fatalf("%s: waits for messages %v that are not in the outbox", r.key, slices.Sorted(maps.Keys(asked)))
+	}
+}
+
+func activityPriority(st *execution.State, a *execution.Activity) int32 {
+	if len(a.Priority) > 0 {
+		return decodePriority(a.Priority)
+	}
+	return st.Start.PriorityKey
+}
+
+// checkAwake: an open run with news has a workflow task, or a reason to wait for one, and somebody can get at it.
+func (w *world) checkAwake(r *run) {
+	w.t.Helper()
+	st := r.st
+	if !st.Open() {
+		if st.Info.WFT.Pending() || st.Activities.Len()+st.Timers.Len()+st.Children.Len()+st.Cancels.Len()+st.Signals.Len()+st.Buffered.Len() > 0 {
+			w.t.Fatalf("%s is closed, yet has something pending", r.key)
+		}
+		if st.Volatile.Updates.Len()+st.Volatile.Queries.Len() > 0 {
+			w.t.Fatalf("%s is closed, yet somebody waits for it", r.key)
+		}
+		return
+	}
+	t := &st.Info.WFT
+	if st.Buffered.Len() > 0 && !t.Started() {
+		w.t.Fatalf("%s: events are buffered without a started workflow task", r.key)
+	}
+	if t.Started() && w.deadlineAfter(st, t.StartedAt.Add(t.Timeout)) {
+		w.t.Fatalf("%s: a started workflow task would never time out", r.key)
+	}
+	if t.Pending() {
+		if !t.Started() && !slices.ContainsFunc(w.offers, func(o execution.Offer) bool {
+			return o.Workflow != nil && o.Workflow.Run == r.key && o.Workflow.Seq == t.Seq
+		}) {
+			w.t.Fatalf("%s: no task queue knows of workflow task %d", r.key, t.Seq)
+		}
+		return
+	}
+	if st.Info.FirstBackoffEnd != 0 || st.Info.AwaitingParent {
+		if !st.Info.AwaitingParent && w.deadlineAfter(st, st.Info.FirstBackoffEnd) {
+			w.t.Fatalf("%s: nothing ends the first backoff", r.key)
+		}
+		return
+	}
+	for _, ev := range r.events {
+		if ev.EventId > st.Info.LastCompletedID && wakes(ev.EventType) {
+			w.t.Fatalf("%s: event %d %s has no workflow task", r.key, ev.EventId, ev.EventType)
+		}
+	}
+	for _, u := range st.Volatile.Updates.All {
+		if u.Stage != execution.UpdateAccepted {
+			w.t.Fatalf("%s: update %s has no workflow task", r.key, u.ID)
+		}
+	}
+	if st.Volatile.Queries.Len() > 0 {
+		w.t.Fatalf("%s: queries wait for no workflow task", r.key)
+	}
+}
+
+func (w *world) deadlineAfter(st *execution.State, at clock.Nanos) bool {
+	next := st.NextDeadline()
+	return next == 0 || next > at
+}
+
+// wakes tells whether an event is news for the workflow's code.
+func wakes(t enumspb.EventType) bool {
+	switch t {
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED,
+		enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED, enumspb.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT, enumspb.EVENT_TYPE_TIMER_FIRED,
+		enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED, enumspb.EVENT_TYPE_ACTIVITY_TASK_FAILED, enumspb.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT,
+		enumspb.EVENT_TYPE_ACTIVITY_TASK_CANCELED, enumspb.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_FAILED,
+		enumspb.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED, enumspb.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED,
+		enumspb.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_FAILED, enumspb.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_CANCELED,
+		enumspb.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TIMED_OUT, enumspb.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TERMINATED,
+		enumspb.EVENT_TYPE_EXTERNAL_WORKFLOW_EXECUTION_SIGNALED, enumspb.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED,
+		enumspb.EVENT_TYPE_EXTERNAL_WORKFLOW_EXECUTION_CANCEL_REQUESTED, enumspb.EVENT_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_FAILED:
+		return true
+	}
+	return false
+}
+
+// checkHistory judges the run's history, with the virtual events a worker would see, and counts its signals.
+func (w *world) checkHistory(r *run) {
+	w.t.Helper()
+	if n := ids.EventID(len(r.events)) + 1; r.st.Info.NextEventID != n {
+		w.t.Fatalf("%s: next event is %d, history has %d", r.key, r.st.Info.NextEventID, n-1)
+	}
+	o := historycheck.Options{AtRest: true, UntypedSearchAttributes: true, RunID: string(r.key.Run)}
+	judge := o.CheckClosed
+	if r.st.Open() {
+		judge = o.CheckPrefix
+	}
+	if err := judge(r.events); err != nil {
+		w.t.Fatalf("%s: %v\n%s", r.key, err, historyText(r.events))
+	}
+	if virtual := r.st.VirtualEvents(); len(virtual) > 0 {
+		o.VirtualTail = true
+		if err := o.CheckPrefix(slices.Concat(r.events, virtual)); err != nil {
+			w.t.Fatalf("%s with virtual events: %v\n%s", r.key, err, historyText(slices.Concat(r.events, virtual)))
+		}
+	}
+	signals := r.st.Buffered.Len()
+	for _, b := range r.st.Buffered.All {
+		if b.Event.EventType != enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED {
+			signals--
+		}
+	}
+	for _, ev := range r.events {
+		if ev.EventType == enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED {
+			signals++
+		}
+	}
+	if r.st.Open() && signals != int(r.st.Info.SignalCount) {
+		w.t.Fatalf("%s: %d signals were taken, %d are recorded", r.key, r.st.Info.SignalCount, signals)
+	}
+}
+
+// checkRebuild: the history alone leads to the same state, but for what no event tells. Events in the buffer count in
+// the state before they are in history, so a state with a buffer is left out; its flush is compared.
+func (w *world) checkRebuild(r *run) {
+	w.t.Helper()
+	if r.st.Open() && r.st.Buffered.Len() > 0 {
+		return
+	}
+	st, err := execution.Rebuild(r.key, r.events)
+	if err != nil {
+		w.t.Fatalf("%v", err)
+	}
+	have, want := encoded(told(st, r.st)), encoded(told(r.st, r.st))
+	if !maps.EqualFunc(have, want, bytes.Equal) {
+		w.t.Fatalf("%s: history leads to another state:\n%s\n%s\n%s", r.key, rowsText(have), rowsText(want), historyText(r.events))
+	}
+}
+
+// told is st without what no event tells; live is the state that came about step by step.
+func told(st, live *execution.State) *execution.State {
+	info, start := st.Info, *st.Start
+	// Driver's bookkeeping and attempts that leave no event.
+	info.Transitions, info.WFTSeq, info.WFTFailures, info.NextAttempt = 0, 0, 0, 0
+	info.NextBuffered, info.BufferedBytes, info.TimerRow, info.NextOutbox, info.RetentionUntil = 0, 0, 0, 0, 0
+	// Told by completions, not by their events; or by the parent; or by a cancel or signal-with-start that cuts a backoff short.
+	info.StickyQueue, info.StickyTimeout, info.ResetPoints = "", 0, nil
+	info.CloseAttempted, info.AwaitingParent, info.FirstBackoffEnd = false, false, 0
+	t := info.WFT
+	info.WFT = execution.WorkflowTask{}
+	if live.Info.WFT.Kind == execution.TaskNormal {
+		info.WFT = execution.WorkflowTask{ScheduledID: t.ScheduledID, StartedID: t.StartedID, Attempt: t.Attempt, StartedAt: t.StartedAt,
+			RequestID: t.RequestID, Identity: t.Identity, SuggestCAN: t.SuggestCAN, SuggestReasons: t.SuggestReasons, HistoryBytes: t.HistoryBytes}
+	}
+	start.RequestID, start.Namespace, start.FirstStartTime = "", "", 0
+	out := &execution.State{Key: st.Key, Info: info, Start: &start, Memo: st.Memo, SearchAttributes: st.SearchAttributes}
+	rows := &execution.Rows{}
+	for _, a := range st.Activities.All {
+		rows.Activities = append(rows.Activities, &execution.Activity{ScheduledID: a.ScheduledID, ActivityID: a.ActivityID, Type: a.Type, Queue: a.Queue,
+			FirstSchedAt: a.FirstSchedAt, S2C: a.S2C, S2S: a.S2S, STC: a.STC, HB: a.HB, CancelRequested: a.CancelRequested,
+			CancelEventID: a.CancelEventID, RetryPolicy: a.RetryPolicy, Priority: a.Priority})
+	}
+	for _, t := range st.Timers.All {
+		rows.Timers = append(rows.Timers, t)
+	}
+	for _, c := range st.Children.All {
+		n := *c
+		n.Outbox = 0
+		rows.Children = append(rows.Children, &n)
+	}
+	for _, e := range st.Cancels.All {
+		n := *e
+		n.Outbox = 0
+		rows.Cancels = append(rows.Cancels, &n)
+	}
+	for _, e := range st.Signals.All {
+		n := *e
+		n.Outbox = 0
+		rows.Signals = append(rows.Signals, &n)
+	}
+	for _, q := range st.Requests.All {
+		if q.Buffer != 0 || q.Type == enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED || q.ID == live.Start.RequestID {
+			continue // the start's own, or of an event that was dropped when the run closed
+		}
+		rows.Requests = append(rows.Requests, q)
+	}
+	for _, u := range st.Updates.All {
+		rows.Updates = append(rows.Updates, u)
+	}
+	// SignalCount and CancelRequested count buffered events that a close has dropped.
+	if !live.Open() {
+		out.Info.SignalCount, out.Info.CancelRequested = 0, false
+	}
+	return execution.Assemble(out, rows)
+}

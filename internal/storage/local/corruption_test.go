@@ -8,7 +8,9 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -198,6 +200,58 @@ func TestDamagedLogIsReported(t *testing.T) {
 	}
 }
 
+// TestDamageInAGroupIsReported writes many blocks of the log by one sync, of which Pebble's own count knows little. With
+// a batch behind them any damage is proven; without one, a hole is what a crash leaves.
+func TestDamageInAGroupIsReported(t *testing.T) {
+	g := newGatedSync()
+	disk := vfs.NewCrashableMem()
+	s := openAt(t, "/store", Options{fs: logSyncs(disk, g.hook)})
+	f := acquire(t, s, 1)
+	g.on.Store(true)
+	var wg sync.WaitGroup
+	for i := range corruptRows {
+		wg.Go(func() {
+			if err := s.Apply(t.Context(), set(f, fmt.Sprintf("row/%04d", i), strings.Repeat("x", 500))); err != nil {
+				t.Errorf("apply: %v", err)
+			}
+		})
+		if i == 0 {
+			<-g.entered
+		}
+	}
+	for s.inflight.n.Load() < corruptRows {
+		runtime.Gosched()
+	}
+	g.release <- nil
+	<-g.entered
+	g.on.Store(false)
+	g.release <- nil
+	wg.Wait()
+	torn := imageOf(t, disk.CrashClone(vfs.CrashCloneCfg{}))
+	apply(t, s, set(f, "witness", "1")) // its mark vouches for the group
+	img := imageOf(t, disk.CrashClone(vfs.CrashCloneCfg{}))
+	closeStore(t, s)
+
+	name := img.find(t, func(name string, _ []byte) bool { return strings.HasSuffix(name, ".log") })
+	data := img[name]
+	witness := bytes.Index(data, []byte("witness"))
+	if witness < 5*chunkBlock {
+		t.Fatalf("the group ends at %d already", witness)
+	}
+	closeStore(t, openAt(t, "/store", Options{fs: img.disk(t, name, data)}))
+	for at := 2000; at+4096 < len(torn[name]); at += 7001 {
+		holed := bytes.Clone(torn[name])
+		clear(holed[at : at+4096]) // as if the power had gone before the sync of the group
+		closeStore(t, openAt(t, "/store", Options{fs: torn.disk(t, name, holed)}))
+	}
+	for at := 100; at < witness-100; at += 1999 {
+		damaged := bytes.Clone(data)
+		damaged[at] ^= 0x5a
+		_, err := Open("/store", Options{fs: img.disk(t, name, damaged)})
+		wantCorrupt(t, fmt.Sprintf("byte %d of %d in log", at, len(data)), err)
+	}
+}
+
 func TestTornLogIsItsEnd(t *testing.T) {
 	img := filled(t, false)
 	name := img.find(t, isLastLog)
@@ -246,5 +300,43 @@ func TestDamagedManifestIsReported(t *testing.T) {
 		damaged := bytes.Clone(data)
 		damaged[at] ^= 0x5a
 		wantCorrupt(t, fmt.Sprintf("byte %d of %d in manifest", at, len(data)), readAll(t, img.disk(t, name, damaged)))
+	}
+}
+
+// TestSoundLogIsNotCalledDamaged ends a block of the log at each distance from its border at which a header does or
+// does not fit, and goes on in the next block.
+func TestSoundLogIsNotCalledDamaged(t *testing.T) {
+	crashed := func(filler int) (image, string) {
+		fs := vfs.NewCrashableMem()
+		s := openAt(t, "/store", Options{fs: fs})
+		f := acquire(t, s, 1)
+		apply(t, s, set(f, "filler", strings.Repeat("x", filler)))
+		for i := range 5 {
+			apply(t, s, set(f, fmt.Sprintf("next %d", i), "1"))
+		}
+		img := imageOf(t, fs.CrashClone(vfs.CrashCloneCfg{}))
+		closeStore(t, s)
+		return img, img.find(t, func(name string, data []byte) bool {
+			return strings.HasSuffix(name, ".log") && bytes.Contains(data, []byte("next 4"))
+		})
+	}
+	// endOfFiller is where the chunk with the filler ends; a longer filler moves it by as much.
+	const filler = 20000
+	img, name := crashed(filler)
+	endOfFiller := bytes.LastIndex(img[name], []byte("xxxxxxxx")) + 8
+
+	for rest := range 32 {
+		img, name := crashed(filler + chunkBlock - endOfFiller - rest)
+		gap := img[name][chunkBlock-rest : chunkBlock]
+		if c, ok := chunkAt(img[name], chunkBlock-rest); rest > 0 && !ok && len(bytes.Trim(gap, "\x00")) > 0 {
+			t.Fatalf("rest %d: the filler does not end where it should: %x, %+v", rest, gap, c)
+		}
+		s, err := Open("/store", Options{fs: img.disk(t, name, img[name])})
+		if err != nil {
+			t.Errorf("rest %d: %v", rest, err)
+			continue
+		}
+		wantGet(t, s, "next 4", "1")
+		closeStore(t, s)
 	}
 }

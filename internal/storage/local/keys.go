@@ -64,3 +64,12 @@ func userBounds(start, end []byte) *pebble.IterOptions {
 	}
 	return o
 }
+
+// A mark is the data of the first record of each batch, seen by nobody but verifyLog: every batch before the sequence
+// number in it was synced when this one was written.
+const (
+	markTag   = 's'
+	markBytes = 1 + 8
+)
+
+func markData(synced uint64) []byte { return binary.LittleEndian.AppendUint64([]byte{markTag}, synced) }

@@ -29,6 +29,7 @@ type Store struct {
 	inflight *inflight
 	calls    calls
 	failed   atomic.Pointer[error]
+	synced   atomic.Uint64 // every batch before this sequence number is on disk; 0 if nothing is known
 	trouble  chan struct{} // one token once background work has failed
 
 	readerOptions sstable.ReaderOptions // for Check, which reads tables past the engine
@@ -193,7 +194,7 @@ func (s *Store) loadFormat() (uint32, error) {
 		if err := s.wantEmpty(); err != nil {
 			return 0, err
 		}
-		return Format, s.writeFormat()
+		return Format, s.db.Set(formatKey(), formatValue(Format), pebble.Sync)
 	case err != nil:
 		return 0, fmt.Errorf("read format version: %w", err)
 	}
@@ -202,15 +203,6 @@ func (s *Store) loadFormat() (uint32, error) {
 		err = &storage.CorruptionError{Where: s.dir, Err: err}
 	}
 	return found, errors.Join(err, closer.Close())
-}
-
-// writeFormat ends with a flush because it starts a new log. Pebble writes the first log of a database in its oldest
-// format, whose chunks do not say how much was synced before them: damage could not be told from a torn end.
-func (s *Store) writeFormat() error {
-	if err := s.db.Set(formatKey(), formatValue(Format), pebble.Sync); err != nil {
-		return fmt.Errorf("write format version: %w", err)
-	}
-	return s.db.Flush()
 }
 
 func (s *Store) wantEmpty() error {

@@ -45,7 +45,7 @@ func (o Options) withDefaults() Options {
 }
 
 // engineFormat is Pebble's own format. It is named rather than "newest" so that an update of the library does not
-// silently lock older builds out of a directory. FormatWALSyncChunks and later tell a damaged log from a torn end.
+// silently lock older builds out of a directory.
 const engineFormat = pebble.FormatValueSeparation
 
 // pebbleOptions leaves log preallocation and recycling at Pebble's defaults, which are on.

@@ -16,11 +16,12 @@ import (
 )
 
 // Pebble takes the first chunk of a log or manifest that fails its checksum for the torn end of the file and goes on
-// without the rest. It looks for proof of the opposite only in logs, and there only from the next block of 32 KiB on;
-// a manifest cut short like this makes it delete the tables that only the rest refers to. verifyFiles therefore runs
-// before Pebble and looks for the proof everywhere:
+// without the rest. It looks for proof of the opposite only in logs, there only from the next block of 32 KiB on, and
+// by a count of synced bytes that leaves out all that was written as whole blocks. A manifest cut short like this makes
+// it delete the tables that only the rest refers to. verifyFiles therefore runs before Pebble and looks for proof of
+// its own:
 //
-//   - in a log, a later chunk that says that more than the bad offset was synced before it was written;
+//   - in a log, a later batch whose mark says that the batch at the bad place was synced before it was written;
 //   - in a manifest, the start of any later edit, as each edit is synced before the next one is written.
 //
 // Damage behind the last such proof cannot be told from a torn end and is left to Pebble.
@@ -58,8 +59,8 @@ func verifyManifest(filesystem vfs.FS, name string) error {
 		return err
 	}
 	own := func(c chunk) bool { return c.kind <= chunkLast }
-	startsEdit := func(_ int, c chunk) bool { return c.kind == chunkFull || c.kind == chunkFirst }
-	return verify(name, data, own, startsEdit)
+	bad := endOfChunks(data, own)
+	return proveDamage(name, data, bad, func(c chunk) bool { return own(c) && c.starts() })
 }
 
 func verifyLog(filesystem vfs.FS, name string, number uint32) error {
@@ -68,7 +69,75 @@ func verifyLog(filesystem vfs.FS, name string, number uint32) error {
 		return err
 	}
 	own := func(c chunk) bool { return c.kind > chunkLast && c.log == number }
-	return verify(name, data, own, func(bad int, c chunk) bool { return own(c) && c.synced > uint64(bad) })
+	var progress logProgress
+	bad := endOfChunks(data, func(c chunk) bool {
+		if !own(c) {
+			return false
+		}
+		progress.read(c)
+		return true
+	})
+	// What is at the bad place has a sequence number of lost or above, and below that of any batch behind it.
+	lost, known := progress.next, progress.known
+	return proveDamage(name, data, bad, func(c chunk) bool {
+		if !own(c) || !c.starts() {
+			return false
+		}
+		h, ok := readBatchHead(c.payload)
+		if !ok {
+			return false
+		}
+		if !known {
+			lost, known = h.seq-1, true // at the latest, the batch before this one
+		}
+		return h.synced > lost
+	})
+}
+
+// logProgress follows the batches of a log from its start.
+type logProgress struct {
+	next  uint64 // sequence number of the first batch that is not there whole
+	known bool
+	after uint64 // next once the batch that has begun is whole
+}
+
+func (p *logProgress) read(c chunk) {
+	if c.starts() {
+		if len(c.payload) < batchHeader {
+			p.known = false
+			return
+		}
+		seq, count := batchNumbers(c.payload)
+		p.next, p.after, p.known = seq, seq+uint64(count), true
+	}
+	if c.ends() {
+		p.next = p.after
+	}
+}
+
+// A batch begins with sequence number and count; the first record is the mark, if this package wrote the batch.
+const (
+	batchHeader   = 8 + 4
+	batchMarkKind = 3 // Pebble's kind for data that is only logged
+)
+
+func batchNumbers(payload []byte) (seq uint64, count uint32) {
+	return binary.LittleEndian.Uint64(payload), binary.LittleEndian.Uint32(payload[8:])
+}
+
+type batchHead struct{ seq, synced uint64 }
+
+func readBatchHead(payload []byte) (h batchHead, ok bool) {
+	if len(payload) < batchHeader+2+markBytes {
+		return h, false
+	}
+	h.seq, _ = batchNumbers(payload)
+	mark := payload[batchHeader:]
+	if mark[0] != batchMarkKind || mark[1] != markBytes || mark[2] != markTag {
+		return h, false
+	}
+	h.synced = binary.LittleEndian.Uint64(mark[3:])
+	return h, true
 }
 
 func readFile(filesystem vfs.FS, name string) ([]byte, error) {
@@ -83,15 +152,14 @@ func readFile(filesystem vfs.FS, name string) ([]byte, error) {
 	return data, nil
 }
 
-// verify finds the first chunk that is not valid, or not one that own accepts, and then looks for a chunk behind it
-// that proves damage. In the block of the bad chunk it tries each offset, as a damaged length says nothing of where the
-// next chunk is. Later blocks are read from their start only: values of users must not be taken for chunks, and an old
-// log's are found behind the end of a log whose file is used again.
-func verify(name string, data []byte, own func(chunk) bool, proves func(bad int, c chunk) bool) error {
-	bad := endOfChunks(data, own)
+// proveDamage looks for a chunk behind the offset bad that proves it to be damaged. In the block of the bad chunk it
+// tries each offset, as a damaged length says nothing of where the next chunk is. Later blocks are read from their
+// start only: values of users must not be taken for chunks, and an old log's are found behind the end of a log whose
+// file is used again.
+func proveDamage(name string, data []byte, bad int, proves func(chunk) bool) error {
 	next := min((bad/chunkBlock+1)*chunkBlock, len(data))
 	for off := bad + 1; off < next; off++ {
-		if c, ok := chunkAt(data, off); ok && proves(bad, c) {
+		if c, ok := chunkAt(data, off); ok && proves(c) {
 			return damage(name, bad, off)
 		}
 	}
@@ -101,7 +169,7 @@ func verify(name string, data []byte, own func(chunk) bool, proves func(bad int,
 			if !ok {
 				break
 			}
-			if proves(bad, c) {
+			if proves(c) {
 				return damage(name, bad, off)
 			}
 			off = c.end
@@ -137,7 +205,7 @@ func endOfChunks(data []byte, own func(chunk) bool) int {
 // The record format that Pebble took from LevelDB and extended: blocks of 32 KiB hold chunks, each with checksum,
 // length and kind; a block whose rest is too short for a header ends with zeros. Kinds come in three groups of four: as in
 // LevelDB, used by manifests; with the number of the log, so that a log file can be used again; and with the count of
-// bytes that were synced before, too.
+// bytes that were synced before, too, which is not to be relied on.
 const (
 	chunkBlock     = 32 << 10
 	chunkHeader    = 7
@@ -153,11 +221,15 @@ const (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 type chunk struct {
-	end    int // offset behind it
-	kind   byte
-	log    uint32
-	synced uint64
+	end     int // offset behind it
+	kind    byte
+	log     uint32
+	payload []byte
 }
+
+// starts tells whether a record begins with the chunk, ends whether one ends with it.
+func (c chunk) starts() bool { p := (c.kind-1)%4 + 1; return p == chunkFull || p == chunkFirst }
+func (c chunk) ends() bool   { p := (c.kind-1)%4 + 1; return p == chunkFull || p == chunkLast }
 
 // chunkAt reads the chunk at off, or returns false if there is no valid one.
 func chunkAt(data []byte, off int) (c chunk, ok bool) {
@@ -183,9 +255,7 @@ func chunkAt(data []byte, off int) (c chunk, ok bool) {
 	if c.kind > chunkLast {
 		c.log = binary.LittleEndian.Uint32(block[off+chunkHeader:])
 	}
-	if c.kind > chunkLastOfLog {
-		c.synced = binary.LittleEndian.Uint64(block[off+chunkHeader+chunkLogNumber:])
-	}
+	c.payload = block[off+header : c.end]
 	sum := crc32.Checksum(block[off+6:c.end], castagnoli)
 	masked := (sum>>15 | sum<<17) + 0xa282ead8
 	return c, masked == binary.LittleEndian.Uint32(block[off:])

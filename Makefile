@@ -1,0 +1,65 @@
+# What this repository can do. `make help` lists the targets.
+
+GO       ?= go
+PACKAGES ?= ./...
+# How long each fuzz target runs.
+FUZZTIME ?= 20s
+# Arguments of the server that `make run` starts, and seeds of `make sim`.
+ARGS     ?=
+SEEDS    ?= 200
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/perdure
+	$(GO) build -ldflags "-X main.version=$(VERSION)" -o bin/perdure ./cmd/perdure
+
+.PHONY: run
+run: build ## build and start the server, with its data in ./perdure-data
+	exec bin/perdure server $(ARGS)
+
+.PHONY: test
+test: ## vet, then all tests that need nothing but Go
+	$(GO) vet $(PACKAGES)
+	$(GO) test $(PACKAGES)
+
+.PHONY: race
+race: ## all tests under the race detector
+	$(GO) test -race $(PACKAGES)
+
+.PHONY: lint
+lint: ## formatting and vet
+	@out=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
+	if [ -n "$$out" ]; then echo "not formatted:"; echo "$$out"; exit 1; fi
+	$(GO) vet $(PACKAGES)
+
+.PHONY: fuzz
+fuzz: ## each fuzz target for $(FUZZTIME)
+	@set -e; for file in $$(git grep -l --untracked '^func Fuzz' -- '*_test.go'); do \
+	  for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' $$file); do \
+	    echo "$$(dirname $$file) $$target"; \
+	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file); \
+	  done; done
+
+.PHONY: bench
+bench: ## all benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem $(PACKAGES)
+
+.PHONY: sim
+sim: ## the simulator, with $(SEEDS) fresh seeds
+	PERDURE_SIM_SEEDS=$(SEEDS) $(GO) test -count=1 ./internal/sim/...
+
+.PHONY: conformance
+conformance: build ## the example programs of three official SDKs, against a server of their own
+	@set -e; port=$${PORT:-17233}; out=$$(mktemp); \
+	bin/perdure server start-dev --headless --port $$port >$$out 2>&1 & server=$$!; \
+	trap 'kill $$server; rm -f $$out' EXIT; \
+	until grep -q serves $$out; do kill -0 $$server 2>/dev/null || { cat $$out; exit 1; }; sleep 0.1; done; \
+	TEMPORAL_ADDRESS=127.0.0.1:$$port examples/run.sh; \
+	if [ -f conformance/Makefile ]; then $(MAKE) -C conformance; fi

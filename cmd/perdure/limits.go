@@ -1,0 +1,155 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/perdure/perdure/internal/execution"
+)
+
+// knownSettings are the settings that can be changed, under the names that operators of Temporal know them by. Names are
+// compared without regard to case.
+var knownSettings = []struct {
+	name string
+	set  setting
+}{
+	{"limit.blobSize.error", integer(func(l *execution.Limits) *int { return &l.BlobBytes })},
+	{"limit.memoSize.error", integer(func(l *execution.Limits) *int { return &l.MemoBytes })},
+	{"limit.maxIDLength", integer(func(l *execution.Limits) *int { return &l.IDBytes })},
+	{"limit.numPendingActivities.error", integer(func(l *execution.Limits) *int { return &l.PendingActivities })},
+	{"limit.numPendingChildExecutions.error", integer(func(l *execution.Limits) *int { return &l.PendingChildren })},
+	{"limit.numPendingSignals.error", integer(func(l *execution.Limits) *int { return &l.PendingSignals })},
+	{"limit.numPendingCancelRequests.error", integer(func(l *execution.Limits) *int { return &l.PendingCancels })},
+	{"limit.historyCount.error", integer(func(l *execution.Limits) *int { return &l.HistoryEvents })},
+	{"limit.historySize.error", integer(func(l *execution.Limits) *int64 { return &l.HistoryBytes })},
+	{"limit.historyCount.suggestContinueAsNew", integer(func(l *execution.Limits) *int { return &l.SuggestEvents })},
+	{"limit.historySize.suggestContinueAsNew", integer(func(l *execution.Limits) *int64 { return &l.SuggestBytes })},
+	{"limit.mutableStateActivityFailureSize.error", integer(func(l *execution.Limits) *int { return &l.LastFailureBytes })},
+	{"history.maximumSignalsPerExecution", integer(func(l *execution.Limits) *int { return &l.Signals })},
+	{"history.maximumBufferedEventsBatch", integer(func(l *execution.Limits) *int { return &l.BufferedEvents })},
+	{"history.maximumBufferedEventsSizeInBytes", integer(func(l *execution.Limits) *int { return &l.BufferedBytes })},
+	{"history.maxBufferedQueryCount", integer(func(l *execution.Limits) *int { return &l.BufferedQueries })},
+	{"history.maxInFlightUpdates", integer(func(l *execution.Limits) *int { return &l.UpdatesInFlight })},
+	{"history.maxInFlightUpdatePayloads", integer(func(l *execution.Limits) *int { return &l.UpdatesInFlightBytes })},
+	{"history.maxTotalUpdates", integer(func(l *execution.Limits) *int { return &l.UpdatesTotal })},
+	{"history.maxTotalUpdates.suggestContinueAsNewThreshold", share(func(l *execution.Limits) *int {
+		return &l.SuggestUpdatesPercent
+	})},
+	{"history.defaultWorkflowTaskTimeout", duration(func(l *execution.Limits) *time.Duration { return &l.TaskTimeoutDefault })},
+	{"history.workflowTaskHeartbeatTimeout", duration(func(l *execution.Limits) *time.Duration { return &l.HeartbeatTotal })},
+	// Test helpers of SDKs send this one. There is no such check here, so only its absence can be asked for.
+	{uncheckedVersions, never},
+}
+
+const uncheckedVersions = "frontend.enableServerVersionCheck"
+
+// setting parses a value into one of the limits.
+type setting func(l *execution.Limits, value string) error
+
+func integer[N int | int64](field func(*execution.Limits) *N) setting {
+	return func(l *execution.Limits, value string) error {
+		n, err := strconv.ParseInt(value, 10, 64)
+		if err != nil || n <= 0 || n > math.MaxInt32 {
+			return fmt.Errorf("%q is not a whole number from 1 to %d", value, math.MaxInt32)
+		}
+		*field(l) = N(n)
+		return nil
+	}
+}
+
+func share(field func(*execution.Limits) *int) setting {
+	return func(l *execution.Limits, value string) error {
+		x, err := strconv.ParseFloat(value, 64)
+		if err != nil || !(x > 0 && x <= 1) {
+			return fmt.Errorf("%q is not a number above 0 and up to 1", value)
+		}
+		*field(l) = int(math.Round(x * 100))
+		return nil
+	}
+}
+
+func duration(field func(*execution.Limits) *time.Duration) setting {
+	return func(l *execution.Limits, value string) error {
+		d, err := time.ParseDuration(value)
+		if err != nil || d <= 0 {
+			return fmt.Errorf("%q is not a duration such as 10s", value)
+		}
+		*field(l) = d
+		return nil
+	}
+}
+
+func never(_ *execution.Limits, value string) error {
+	on, err := strconv.ParseBool(value)
+	if err != nil || on {
+		return fmt.Errorf("%q: only false is possible", value)
+	}
+	return nil
+}
+
+// setLimits applies NAME=VALUE settings and returns the names that mean nothing here, sorted, each once. A value may be
+// written as JSON. The error is one of usage.
+func setLimits(l *execution.Limits, flag string, settings []string) (unknown []string, err error) {
+	names := make(map[string]bool)
+	for _, s := range settings {
+		name, value, ok := strings.Cut(s, "=")
+		if name = strings.TrimSpace(name); !ok || name == "" {
+			return nil, usagef("--%s %q is not of the form NAME=VALUE", flag, s)
+		}
+		set := findSetting(name)
+		if set == nil {
+			names[name] = true
+			continue
+		}
+		value = strings.TrimSpace(value)
+		if text := ""; json.Unmarshal([]byte(value), &text) == nil {
+			value = text
+		}
+		if err := set(l, value); err != nil {
+			return nil, usagef("--%s %s: %w", flag, name, err)
+		}
+	}
+	return slices.Sorted(maps.Keys(names)), checkLimits(l, flag)
+}
+
+// checkLimits refuses combinations that make no sense.
+func checkLimits(l *execution.Limits, flag string) error {
+	return cmp.Or(
+		ordered(flag, "history events", int64(l.SuggestEvents), int64(l.HistoryEvents)),
+		ordered(flag, "history size", l.SuggestBytes, l.HistoryBytes),
+	)
+}
+
+func ordered(flag, what string, suggest, fail int64) error {
+	if suggest > fail {
+		return usagef("--%s: continue-as-new is suggested at a %s of %d, but a run ends at %d", flag, what, suggest, fail)
+	}
+	return nil
+}
+
+func findSetting(name string) setting {
+	for _, s := range knownSettings {
+		if strings.EqualFold(s.name, name) {
+			return s.set
+		}
+	}
+	return nil
+}
+
+// limitNames are the names for the help, a line each.
+func limitNames() string {
+	var names []string
+	for _, s := range knownSettings {
+		if s.name != uncheckedVersions {
+			names = append(names, s.name)
+		}
+	}
+	return strings.Join(names, "\n")
+}

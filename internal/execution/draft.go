@@ -297,11 +297,16 @@ func datedBack(t enumspb.EventType) bool {
 	return t == enumspb.EVENT_TYPE_WORKFLOW_TASK_STARTED || t == enumspb.EVENT_TYPE_ACTIVITY_TASK_STARTED
 }
 
-// appendEvent appends ev as one element of history.v1.History.events.
+// appendEvent appends ev as one element of history.v1.History.events. It grows b by no more than it needs: the bytes stay
+// in memory for as long as the run is cached.
 func appendEvent(b []byte, ev *historypb.HistoryEvent) []byte {
 	opts := proto.MarshalOptions{Deterministic: true}
+	size := opts.Size(ev)
+	if need := len(b) + 1 + protowire.SizeBytes(size); need > cap(b) {
+		b = append(make([]byte, 0, need), b...)
+	}
 	b = protowire.AppendTag(b, 1, protowire.BytesType)
-	b = protowire.AppendVarint(b, uint64(opts.Size(ev)))
+	b = protowire.AppendVarint(b, uint64(size))
 	opts.UseCachedSize = true
 	out, err := opts.MarshalAppend(b, ev)
 	if err != nil {
@@ -338,12 +343,14 @@ func (d *draft) arrive(ev, started *historypb.HistoryEvent) {
 	d.Info.BufferedBytes += int64(len(b.Bytes) + len(b.Started))
 	put(d, ownBuffered, &d.Buffered, b.Number, b)
 	d.row(RowBuffered, b.Number, "")
-	if ev.EventType == enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED {
-		if r, ok := d.Requests.Get(ev.GetWorkflowExecutionSignaledEventAttributes().RequestId); ok {
-			c := *r
-			c.Buffer = b.Number + 1
-			d.setRequest(&c)
-		}
+	request := ev.GetWorkflowExecutionSignaledEventAttributes().GetRequestId()
+	if request == "" {
+		request = ev.GetWorkflowExecutionOptionsUpdatedEventAttributes().GetAttachedRequestId()
+	}
+	if r, ok := d.Requests.Get(request); ok && r.EventID == 0 {
+		c := *r
+		c.Buffer = b.Number + 1
+		d.setRequest(&c)
 	}
 	if d.Buffered.Len() > d.env.Limits.BufferedEvents || d.Info.BufferedBytes > int64(d.env.Limits.BufferedBytes) {
 		d.mark("buffer overflow")

@@ -22,7 +22,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -30,8 +29,6 @@ import (
 	"time"
 
 	sdkclient "go.temporal.io/sdk/client"
-	sdklog "go.temporal.io/sdk/log"
-	"go.temporal.io/sdk/worker"
 
 	"github.com/perdure/perdure/conformance/process"
 )
@@ -52,7 +49,7 @@ func main() {
 	flag.IntVar(&o.kills, "kills", 20, "how often to kill the server")
 	flag.Uint64Var(&o.seed, "seed", 0, "seed of the kills' moments and of what clients do (0: a fresh one)")
 	flag.DurationVar(&o.limit, "time", 0, "limit of the whole run (0: 50s and 2s for each kill)")
-	flag.IntVar(&o.clients, "clients", 12, "how many stories are told at once")
+	flag.IntVar(&o.clients, "clients", 24, "how many stories are told at once")
 	flag.Parse()
 	if flag.NArg() > 0 || o.kills < 1 || o.clients < 1 {
 		flag.Usage()
@@ -152,26 +149,16 @@ func (t *test) run(ctx context.Context, sdkLog string) error {
 		return err
 	}
 	defer log.Close()
-	sdk, err := sdkclient.DialContext(ctx, sdkclient.Options{
-		HostPort: t.victim.address, Namespace: namespace, Identity: "crash",
-		Logger: sdklog.NewStructuredLogger(slog.New(slog.NewTextHandler(log, nil))),
-	})
+	sdk, err := t.dial(ctx, slog.NewTextHandler(log, nil))
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
 	defer sdk.Close()
-	for range 2 {
-		w := worker.New(sdk, taskQueue, worker.Options{
-			StickyScheduleToStartTimeout: time.Second,
-			WorkerStopTimeout:            time.Second,
-			OnFatalError:                 func(err error) { t.ledger.violation("worker gave up: %v", err) },
-		})
-		register(w, t.activities)
-		if err := w.Start(); err != nil {
-			return fmt.Errorf("start worker: %w", err)
-		}
-		defer w.Stop()
+	crew, err := t.hire(sdk)
+	if err != nil {
+		return err
 	}
+	defer crew.dismiss()
 
 	enough := make(chan struct{})
 	var wg sync.WaitGroup
@@ -179,13 +166,13 @@ func (t *test) run(ctx context.Context, sdkLog string) error {
 		c := &client{number: i, sdk: sdk, ledger: t.ledger, rng: rand.New(rand.NewPCG(t.seed, uint64(i+1)))}
 		wg.Go(func() { c.work(ctx, enough) })
 	}
-	err = t.chaos(ctx, kills)
+	err = t.chaos(ctx, kills, crew)
 	close(enough)
 	chaos := time.Since(begin)
 	if err != nil {
 		return err
 	}
-	if err := t.drain(ctx, &wg); err != nil {
+	if err := t.drain(ctx, sdk, &wg); err != nil {
 		return err
 	}
 	drained := time.Since(begin)
@@ -207,12 +194,13 @@ func (t *test) run(ctx context.Context, sdkLog string) error {
 }
 
 // chaos carries out the planned kills and leaves the server serving.
-func (t *test) chaos(ctx context.Context, kills []kill) error {
+func (t *test) chaos(ctx context.Context, kills []kill, crew *crew) error {
 	for i, k := range kills {
 		if k.when != whileStarting {
 			if err := t.victim.ready(ctx); err != nil {
 				return fmt.Errorf("restart before kill %d (%s): %w", i+1, k, err)
 			}
+			crew.relieve()
 		}
 		pause(ctx, k.after)
 		if t.victim.kill() {
@@ -225,11 +213,12 @@ func (t *test) chaos(ctx context.Context, kills []kill) error {
 	if err := t.victim.ready(ctx); err != nil {
 		return fmt.Errorf("restart after the last kill: %w", err)
 	}
+	crew.relieve()
 	return nil
 }
 
 // drain waits until every story has ended and every workflow that somebody left alone is closed.
-func (t *test) drain(ctx context.Context, wg *sync.WaitGroup) error {
+func (t *test) drain(ctx context.Context, sdk sdkclient.Client, wg *sync.WaitGroup) error {
 	done := make(chan struct{})
 	go func() { wg.Wait(); close(done) }()
 	select {
@@ -237,11 +226,6 @@ func (t *test) drain(ctx context.Context, wg *sync.WaitGroup) error {
 	case <-ctx.Done():
 		return fmt.Errorf("not drained within %s; unfinished:\n  %s", t.limit, strings.Join(t.ledger.unfinished(), "\n  "))
 	}
-	sdk, err := sdkclient.DialContext(ctx, sdkclient.Options{HostPort: t.victim.address, Namespace: namespace, Logger: quiet()})
-	if err != nil {
-		return fmt.Errorf("connect after the kills: %w", err)
-	}
-	defer sdk.Close()
 	c := &client{number: -2, sdk: sdk, ledger: t.ledger, rng: t.rng}
 	t.ledger.mu.Lock()
 	var orphans []string
@@ -263,8 +247,6 @@ func (t *test) drain(ctx context.Context, wg *sync.WaitGroup) error {
 	}
 	return nil
 }
-
-func quiet() sdklog.Logger { return sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler)) }
 
 // verdict prints what is wrong and sums it up.
 func (t *test) verdict(err error) error {
@@ -288,66 +270,4 @@ func (t *test) verdict(err error) error {
 		fmt.Fprintln(t.out, "ok: nothing acknowledged was lost, nothing was doubled")
 	}
 	return err
-}
-
-// victim is the server that is killed and started again on the same data and ports.
-type victim struct {
-	line    []string
-	address string
-	log     io.Writer
-
-	server  *process.Server
-	born    time.Time
-	slowest time.Duration // from launch to serving
-}
-
-func (v *victim) start() error {
-	if _, err := exec.LookPath(v.line[0]); err != nil {
-		return fmt.Errorf("server binary: %w", err)
-	}
-	server, err := process.Start(v.line, v.address, v.log)
-	v.server, v.born = server, time.Now()
-	return err
-}
-
-func (v *victim) ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	err := v.server.Ready(ctx)
-	if err == nil {
-		v.slowest = max(v.slowest, time.Since(v.born))
-	}
-	return err
-}
-
-// kill ends the server with SIGKILL and says whether it had ended before.
-func (v *victim) kill() (already bool) {
-	select {
-	case <-v.server.Exited():
-		already = true
-	default:
-	}
-	v.server.Kill()
-	return already
-}
-
-func (v *victim) end() {
-	if v.server != nil {
-		v.server.Kill()
-	}
-}
-
-// grep returns the lines of a file that contain word.
-func grep(name, word string) []string {
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return nil
-	}
-	var found []string
-	for line := range strings.Lines(string(text)) {
-		if strings.Contains(line, word) {
-			found = append(found, strings.TrimSpace(line))
-		}
-	}
-	return found
 }

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	sdkclient "go.temporal.io/sdk/client"
+	sdklog "go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/worker"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+)
+
+// dial connects with the official client. It looks for the server more eagerly than the SDK does by itself, since here the
+// server is away for moments only.
+func (t *test) dial(ctx context.Context, log slog.Handler) (sdkclient.Client, error) {
+	return sdkclient.DialContext(ctx, sdkclient.Options{
+		HostPort: t.victim.address, Namespace: namespace, Identity: "crash", Logger: sdklog.NewStructuredLogger(slog.New(log)),
+		ConnectionOptions: sdkclient.ConnectionOptions{DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.5, MaxDelay: 200 * time.Millisecond},
+			MinConnectTimeout: time.Second,
+		})}},
+	})
+}
+
+// crew is two workers, of which the older is replaced now and then: workers come and go too, and an old one waits longer
+// and longer between its polls the more often it found nobody there.
+type crew struct {
+	hire    func() (worker.Worker, error)
+	working []worker.Worker // older first
+	leaving sync.WaitGroup
+}
+
+func (t *test) hire(sdk sdkclient.Client) (*crew, error) {
+	c := &crew{hire: func() (worker.Worker, error) {
+		w := worker.New(sdk, taskQueue, worker.Options{
+			StickyScheduleToStartTimeout: time.Second,
+			WorkerStopTimeout:            time.Second,
+			OnFatalError:                 func(err error) { t.ledger.violation("worker gave up: %v", err) },
+		})
+		register(w, t.activities)
+		return w, w.Start()
+	}}
+	for range 2 {
+		w, err := c.hire()
+		if err != nil {
+			return nil, fmt.Errorf("start worker: %w", err)
+		}
+		c.working = append(c.working, w)
+	}
+	return c, nil
+}
+
+// relieve replaces the older worker. The server must be serving; when it goes away meanwhile, the old worker stays.
+func (c *crew) relieve() {
+	w, err := c.hire()
+	if err != nil {
+		return
+	}
+	c.leaving.Go(c.working[0].Stop)
+	c.working = append(c.working[1:], w)
+}
+
+// dismiss stops all workers and waits for them.
+func (c *crew) dismiss() {
+	for _, w := range c.working {
+		c.leaving.Go(w.Stop)
+	}
+	c.leaving.Wait()
+}

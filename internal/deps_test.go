@@ -41,6 +41,7 @@ var policy = map[string]struct {
 	"internal/web":                 {may: []string{"internal/frontend", "internal/clock"}, why: "translates HTTP for the frontend"},
 	"internal/node":                {may: []string{"*"}, why: "puts everything together"},
 	"internal/sim":                 {may: []string{"*"}, why: "tests whole nodes"},
+	"internal/wiretest":            {why: "tests only"},
 	"internal/compat":              {may: []string{"internal/frontend"}, why: "looks at the code to describe it"},
 	"cmd/perdure":                  {may: []string{"*"}, why: "the binary"},
 }

@@ -1,7 +1,7 @@
 package execution
 
 import (
-	"slices"
+	"strings"
 
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
@@ -304,11 +304,22 @@ func (d *draft) dropExternal(bit uint16, t *Table[ids.EventID, *External], kind 
 	d.row(kind, id, "")
 }
 
+// isNull tells whether a payload says "no value", in the forms SDKs use. What another encoding holds is not looked at. A
+// nil payload in a map is an empty one on the wire.
 func isNull(p *commonpb.Payload) bool {
-	if p == nil || len(p.Data) == 0 && string(p.Metadata["encoding"]) != "binary/plain" {
+	switch string(p.GetMetadata()["encoding"]) {
+	case "binary/null":
 		return true
+	case "json/plain":
+		return strings.TrimSpace(string(p.GetData())) == "null"
 	}
-	return string(p.Metadata["encoding"]) == "binary/null" || slices.Equal(p.Data, []byte("null"))
+	return len(p.GetMetadata()) == 0 && len(p.GetData()) == 0
+}
+
+// isUnset is isNull for search attributes, where an empty list says the same.
+func isUnset(p *commonpb.Payload) bool {
+	s := strings.TrimSpace(string(p.GetData()))
+	return isNull(p) || s == "" || len(s) >= 2 && s[0] == '[' && strings.TrimSpace(s[1:]) == "]"
 }
 
 func mergeSearchAttributes(to, from *commonpb.SearchAttributes) *commonpb.SearchAttributes {
@@ -317,7 +328,7 @@ func mergeSearchAttributes(to, from *commonpb.SearchAttributes) *commonpb.Search
 		fields[k] = v
 	}
 	for k, v := range from.GetIndexedFields() {
-		if isNull(v) || slices.Equal(v.Data, []byte("[]")) {
+		if isUnset(v) {
 			delete(fields, k)
 		} else {
 			fields[k] = v

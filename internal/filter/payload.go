@@ -88,6 +88,8 @@ func jsonData(p *commonpb.Payload) ([]byte, error) {
 	switch encoding := string(p.GetMetadata()[metadataEncoding]); {
 	case p == nil || encoding == encodingNull:
 		return nil, nil
+	case len(p.Metadata) == 0 && len(p.Data) == 0: // what a nil payload in a map is on the wire
+		return nil, nil
 	case encoding != encodingJSON:
 		return nil, fmt.Errorf("want encoding %s, got %q", encodingJSON, encoding)
 	}

@@ -166,7 +166,8 @@ func TestNullsAreKeptAsRemovals(t *testing.T) {
 	_, n := withAttributes(t)
 	for name, p := range map[string]*commonpb.Payload{
 		"null": payload(t, nil), "empty list": payload(t, []string{}), "no payload": nil,
-		"binary null": {Metadata: map[string][]byte{"encoding": []byte("binary/null")}},
+		"binary null":    {Metadata: map[string][]byte{"encoding": []byte("binary/null")}},
+		"nothing at all": {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, err := n.checkSearchAttributes(one("Keyword", p))

@@ -312,6 +312,9 @@ func (c *completion) continueAsNew(cmd *commandpb.Command) *badCommand {
 	if c.tooLong(a.WorkflowType.GetName()) || c.tooLong(a.TaskQueue.GetName()) {
 		return badf(cause, "an identifier on ContinueAsNewWorkflowExecutionCommand exceeds length limit.")
 	}
+	if internalQueue(a.TaskQueue.GetName()) {
+		return badf(cause, "cannot use internal per-namespace task queue")
+	}
 	if payloadsSize(a.Input) > c.env.Limits.BlobBytes {
 		return oversize(cause, "ContinueAsNewWorkflowExecutionCommandAttributes.Input")
 	}

@@ -642,3 +642,29 @@ func TestHTTPMovesToAFreePortOnlyIfItMay(t *testing.T) {
 		t.Errorf("got %d %s", code, body)
 	}
 }
+
+func TestMetricsCountHowRunsEnd(t *testing.T) {
+	r := start(t, nil)
+	c := r.client()
+	if _, err := c.StartWorkflowExecution(t.Context(), startRequest("w")); err != nil {
+		t.Fatal(err)
+	}
+	_, body := r.get(r.HTTPAddr(), "/metrics")
+	if want := `approximate_backlog_count{namespace="default",service_name="matching",task_type="Workflow",taskqueue="q"} 1`; !strings.Contains(body, want) {
+		t.Errorf("%s lacks %s", body, want)
+	}
+	_, err := c.TerminateWorkflowExecution(t.Context(), &workflowservice.TerminateWorkflowExecutionRequest{
+		Namespace: "default", WorkflowExecution: &commonpb.WorkflowExecution{WorkflowId: "w"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, body = r.get(r.HTTPAddr(), "/metrics")
+	for _, want := range []string{
+		`workflow_terminate{namespace="default",service_name="history"} 1`, `perdure_steps{input="StartWorkflow"} 1`,
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("%s lacks %s", body, want)
+		}
+	}
+}

@@ -31,8 +31,8 @@ func (n *Node) serveHTTP(m *metrics.Metrics) error {
 	if err != nil {
 		return err
 	}
-	// Reset, batches and pause are off for as long as their RPCs answer Unimplemented; a test compares.
-	ui, err := web.NewUI(n.conn, web.UIOptions{DefaultNamespace: n.defaultNamespace()})
+	// Batches and pause are off for as long as their RPCs answer Unimplemented; a test compares.
+	ui, err := web.NewUI(n.conn, web.UIOptions{DefaultNamespace: n.defaultNamespace(), Reset: true})
 	if err != nil {
 		return err
 	}

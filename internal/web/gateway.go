@@ -77,15 +77,17 @@ func newGateway(conn grpc.ClientConnInterface, announce metadata.MD) (http.Handl
 	return chooseFormat(mux), nil
 }
 
-// clientHeaders are the headers that mean the same over HTTP as over gRPC.
+// clientHeaders are the headers that mean the same over HTTP as over gRPC. The gateway adds authorization by itself.
 var clientHeaders = []string{
-	"authorization", "authorization-extras", "caller-type", "client-name", "client-version",
+	"authorization-extras", "caller-type", "client-name", "client-version",
 	"supported-features", "supported-server-versions", "temporal-namespace",
 }
 
+// forwarded names the header that a header of HTTP becomes. Others, such as a browser's cookies, go no further.
 func forwarded(header string) (string, bool) {
-	if lower := strings.ToLower(header); slices.Contains(clientHeaders, lower) {
-		return lower, true
+	lower := strings.ToLower(header)
+	if name, ok := strings.CutPrefix(lower, "grpc-metadata-"); ok && name != "" {
+		return name, true
 	}
-	return runtime.DefaultHeaderMatcher(header)
+	return lower, slices.Contains(clientHeaders, lower)
 }

@@ -136,13 +136,29 @@ func (r *rig) judge() {
 				if open := run.Status == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING; open != (historycheck.CheckPrefix(events) == nil) {
 					r.t.Errorf("%v is listed as %v, but its history is %s", run.Execution, run.Status, list(events))
 				}
+				if resetRun(events) { // a branch of its own, not a link of the chain
+					if err := (historycheck.Options{AtRest: true}).Check(events); err != nil {
+						r.t.Errorf("%v: %v", run.Execution, err)
+					}
+					continue
+				}
 				runs = append(runs, events)
+			}
+			if len(runs) == 0 {
+				continue
 			}
 			if err := (historycheck.Options{AtRest: true}).CheckChain(runs); err != nil {
 				r.t.Errorf("%s: %v", chain[0].Execution.WorkflowId, err)
 			}
 		}
 	}
+}
+
+// resetRun tells whether a reset made the run.
+func resetRun(events []*historypb.HistoryEvent) bool {
+	return slices.ContainsFunc(events, func(e *historypb.HistoryEvent) bool {
+		return e.GetWorkflowTaskFailedEventAttributes().GetCause() == enumspb.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW
+	})
 }
 
 // ordered sorts the runs of a chain: of those started at the same moment, a closed one comes before an open one.

@@ -282,3 +282,5 @@ func is[V comparable](r *rig, what string, got, want V) {
 		r.t.Errorf("%s is %v, want %v", what, got, want)
 	}
 }
+
+type limits = execution.Limits

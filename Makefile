@@ -4,9 +4,10 @@ GO       ?= go
 PACKAGES ?= ./...
 # How long each fuzz target runs.
 FUZZTIME ?= 20s
-# Arguments of the server that `make run` starts, and seeds of `make sim`.
+# Arguments of the server that `make run` starts, seeds of `make sim`, kills of `make crash`.
 ARGS     ?=
 SEEDS    ?= 200
+KILLS    ?= 20
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
 
@@ -56,10 +57,14 @@ sim: ## the simulator, with $(SEEDS) fresh seeds
 	PERDURE_SIM_SEEDS=$(SEEDS) $(GO) test -count=1 ./internal/sim/...
 
 .PHONY: conformance
-conformance: build ## the example programs of three official SDKs, against a server of their own
+conformance: build ## programs and tests that use official SDKs, against servers of their own
 	@set -e; port=$${PORT:-17233}; out=$$(mktemp); \
 	bin/perdure server start-dev --headless --port $$port >$$out 2>&1 & server=$$!; \
 	trap 'kill $$server; rm -f $$out' EXIT; \
 	until grep -q serves $$out; do kill -0 $$server 2>/dev/null || { cat $$out; exit 1; }; sleep 0.1; done; \
-	TEMPORAL_ADDRESS=127.0.0.1:$$port examples/run.sh; \
-	if [ -f conformance/Makefile ]; then $(MAKE) -C conformance; fi
+	TEMPORAL_ADDRESS=127.0.0.1:$$port examples/run.sh
+	cd conformance && $(GO) test ./...
+
+.PHONY: crash
+crash: build ## kill the server $(KILLS) times under load, then compare with what it acknowledged
+	cd conformance && $(GO) run ./crash -perdure ../bin/perdure -kills $(KILLS)

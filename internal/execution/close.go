@@ -231,9 +231,9 @@ func (d *draft) again(by enumspb.ContinueAsNewInitiator, delay time.Duration, f 
 	a.Memo, a.SearchAttributes = first.GetMemo(), first.GetSearchAttributes()
 	a.RetryPolicy, a.CronSchedule = first.GetRetryPolicy(), d.Start.CronSchedule
 	a.ContinuedFailure = f
-	a.LastCompletionResult = first.GetLastCompletionResult()
-	if result != nil {
-		a.LastCompletionResult = result
+	a.LastCompletionResult = result
+	if f != nil {
+		a.LastCompletionResult = first.GetLastCompletionResult() // the last one that was completed
 	}
 	if by == enumspb.CONTINUE_AS_NEW_INITIATOR_RETRY {
 		a.Attempt = d.Start.Attempt + 1

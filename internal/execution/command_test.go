@@ -9,7 +9,6 @@ import (
 	commandpb "go.temporal.io/api/command/v1"
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
-	failurepb "go.temporal.io/api/failure/v1"
 	sdkpb "go.temporal.io/api/sdk/v1"
 	taskqueuepb "go.temporal.io/api/taskqueue/v1"
 	workflowpb "go.temporal.io/api/workflow/v1"
@@ -118,5 +117,3 @@ func makeCommand(t *testing.T, pos []string, o options, flag func(string) bool) 
 	}
 	return c
 }
-
-var _ = failurepb.Failure{}

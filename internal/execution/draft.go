@@ -327,6 +327,9 @@ func (d *draft) arrive(ev, started *historypb.HistoryEvent) {
 			setStartedID(ev, started.EventId)
 		}
 		d.write(ev)
+		if !d.Info.WFT.Pending() {
+			d.Info.NextAttempt = 1 // of a task that failed in this very step, too: only what follows it directly repeats it
+		}
 		if ev.EventType != enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED {
 			d.needTask = true // what was attached concerns callers, not the workflow's code
 		}

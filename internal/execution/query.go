@@ -63,8 +63,8 @@ func direct(st *State) *DirectQuery {
 // answerQueries hands the worker's answers to those who asked. Answers that break the rules are ignored: the query
 // counts as unanswered.
 func (c *completion) answerQueries(seq int64) {
-	for id, r := range c.req.QueryResults {
-		q, ok := c.Volatile.Queries.Get(id)
+	for _, q := range collect(c.Volatile.Queries) { // not over the results: a map has no order
+		r, ok := c.req.QueryResults[q.ID]
 		if !ok || q.Seq != seq || !validResult(r) {
 			continue
 		}
@@ -73,7 +73,7 @@ func (c *completion) answerQueries(seq int64) {
 		} else {
 			c.reply(q.Waiter, &QueryAnswer{Result: r}, nil)
 		}
-		c.dropQuery(id)
+		c.dropQuery(q.ID)
 	}
 	for _, q := range collect(c.Volatile.Queries) {
 		if q.Seq == seq {

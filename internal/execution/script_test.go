@@ -23,7 +23,6 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 
-	"github.com/perdure/perdure/internal/clock"
 	"github.com/perdure/perdure/internal/execution"
 	"github.com/perdure/perdure/internal/ids"
 )
@@ -47,7 +46,7 @@ func script(t *testing.T) {
 		if !ok {
 			continue
 		}
-		got := play(t, section)
+		got, _ := play(t, section)
 		switch {
 		case got == section:
 		case *update:
@@ -77,8 +76,8 @@ func cutSection(text, name string) (before, section, after string, ok bool) {
 	return text[:i+len(head)], rest[:end], rest[end:], true
 }
 
-// play runs the blocks of a section and returns it with the outputs that came about.
-func play(t *testing.T, section string) string {
+// play runs the blocks of a section and returns it with the outputs that came about, and the world it leaves.
+func play(t *testing.T, section string) (string, *world) {
 	t.Helper()
 	s := &player{world: newWorld(t), tokens: map[string]*execution.WorkflowTaskStarted{}, activities: map[string]execution.ActivityToken{}}
 	s.seen = s.saw
@@ -105,20 +104,19 @@ func play(t *testing.T, section string) string {
 	if strings.HasSuffix(section, "\n\n") {
 		out.WriteString("\n")
 	}
-	return out.String()
+	return out.String(), s.world
 }
 
 // player is a world that reads scripts.
 type player struct {
 	*world
 	said       strings.Builder
-	quiet      bool
-	announce   bool // name the run before each transition
+	late       []func() // answers to messages that were delivered
+	announce   bool     // name the run before each transition
 	waiter     execution.Waiter
 	tokens     map[string]*execution.WorkflowTaskStarted
 	activities map[string]execution.ActivityToken
 	before     map[ids.RunKey]*execution.State
-	eager      bool
 }
 
 func (s *player) say(format string, args ...any) { fmt.Fprintf(&s.said, format+"\n", args...) }
@@ -302,8 +300,6 @@ func (s *player) run(t *testing.T, lines []string) {
 		s.ns.Retention = o.duration(t, "retention").AsDuration()
 	case "sticky-workers":
 		s.alive = pos[1] == "alive"
-	case "eager":
-		s.eager = pos[1] == "on"
 	case "advance":
 		d, err := time.ParseDuration(pos[1])
 		if err != nil {
@@ -316,6 +312,11 @@ func (s *player) run(t *testing.T, lines []string) {
 		s.world.crash()
 	case "deliver":
 		s.deliverAll(o, flag("twice"))
+	case "late-answers":
+		for _, answer := range s.late {
+			answer()
+		}
+		s.late = nil
 	case "history":
 		r := s.get(key, runOf(o, "run"))
 		if r == nil {
@@ -661,7 +662,11 @@ func (s *player) deliverAll(o options, twice bool) {
 		if twice {
 			s.world.deliver(l, true)
 		}
-		s.world.deliver(l, o["lost"] == "answer")
+		if o["answer"] == "late" {
+			s.late = append(s.late, s.hand(l))
+			continue
+		}
+		s.world.deliver(l, o["answer"] == "lost")
 	}
 }
 
@@ -704,5 +709,3 @@ func stateText(st *execution.State) string {
 	}
 	return s + " deadline=" + ago(st.NextDeadline())
 }
-
-var _ = clock.Nanos(0)

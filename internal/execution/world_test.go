@@ -118,8 +118,12 @@ func (w *world) step(key ids.WorkflowKey, id ids.RunID, in execution.Input) *exe
 	if !bytes.Equal(inputBytes(in), input) {
 		w.t.Fatalf("%T was changed by its step", in)
 	}
-	if tr.Err != nil && !tr.Durable && len(tr.Events)+len(tr.Rows)+len(tr.Put)+len(tr.Delete) > 0 && tr.Next == st {
+	written := len(tr.Events) + len(tr.Rows) + len(tr.Put) + len(tr.Delete)
+	if tr.Err != nil && !tr.Durable && written > 0 {
 		w.t.Fatalf("refused %T left something behind: %s", in, first)
+	}
+	if a, ok := tr.Answer.(*execution.WorkflowTaskCompleted); ok && a.ResetHistoryID != 0 && (tr.Durable || written > 0) && !hasUnsent(st) {
+		w.t.Fatalf("a workflow task vanished, yet something was written: %s", first)
 	}
 	w.apply(tr)
 	if w.seen != nil {
@@ -127,6 +131,35 @@ func (w *world) step(key ids.WorkflowKey, id ids.RunID, in execution.Input) *exe
 	}
 	w.check(tr, st)
 	return tr
+}
+
+// hasUnsent tells whether an update waits for a workflow task that was not yet there.
+func hasUnsent(st *execution.State) bool {
+	for _, u := range st.Volatile.Updates.All {
+		if u.Stage == execution.UpdateAdmitted {
+			return true
+		}
+	}
+	return false
+}
+
+// evict lets a run leave memory as the engine does: what it must not forget is written first. It tells whether it could.
+func (w *world) evict(r *run) bool {
+	v := &r.st.Volatile
+	if v.Updates.Len()+v.Queries.Len() > 0 || v.SpecTimeoutAt != 0 {
+		return false
+	}
+	env := &execution.Env{Key: r.key, Now: w.now, NewRunID: runName(w.made + 1), Limits: w.limits, Namespace: w.ns, StickyAlive: w.alive}
+	if tr := execution.Save(r.st, env); tr != nil {
+		was := r.st
+		w.apply(tr)
+		w.check(tr, was)
+	}
+	if len(r.rows)+len(r.puts)+len(r.deletes) > 0 || r.saved != len(r.events) {
+		w.t.Fatalf("%s: saved, yet not all of it", r.key)
+	}
+	r.st = w.load(r.key)
+	return true
 }
 
 // apply takes a transition over, as the engine does.
@@ -245,8 +278,15 @@ func taskOwner(key string) (ids.RunKey, bool) {
 
 // Scan makes the store readable by record.Load.
 func (w *world) Scan(start, end []byte, fn func(key, value []byte) bool) error {
-	for _, k := range slices.Sorted(maps.Keys(w.store)) {
-		if k >= string(start) && (end == nil || k < string(end)) && !fn([]byte(k), w.store[k]) {
+	var keys []string
+	for k := range w.store {
+		if k >= string(start) && (end == nil || k < string(end)) {
+			keys = append(keys, k)
+		}
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
+		if !fn([]byte(k), w.store[k]) {
 			break
 		}
 	}
@@ -315,6 +355,13 @@ func (w *world) outbox() []letter {
 
 // deliver gives one message to its receiver and, unless lost is set, the result to its sender.
 func (w *world) deliver(l letter, lost bool) {
+	if answer := w.hand(l); !lost {
+		answer()
+	}
+}
+
+// hand gives one message to its receiver. What it returns gives the result to the sender.
+func (w *world) hand(l letter) (answer func()) {
 	key, id, in, ok := execution.Deliver(l.from, l.msg)
 	var tr *execution.Transition
 	switch {
@@ -324,10 +371,11 @@ func (w *world) deliver(l letter, lost bool) {
 		tr = w.step(key, id, in)
 	}
 	back, retry := execution.Respond(l.msg, l.outbox, tr.Answer, tr.Err)
-	if lost || retry || w.get(l.from.Of(), l.from.Run) == nil {
-		return
+	return func() {
+		if !retry && w.get(l.from.Of(), l.from.Run) != nil {
+			w.step(l.from.Of(), l.from.Run, back)
+		}
 	}
-	w.step(l.from.Of(), l.from.Run, back)
 }
 
 // nextDeadline is the run that wants to be woken first, and when.
@@ -416,8 +464,9 @@ func dump(st *execution.State) string {
 		return ""
 	}
 	var b strings.Builder
-	for _, k := range slices.Sorted(maps.Keys(encoded(st))) {
-		fmt.Fprintf(&b, "%x=%x\n", k, encoded(st)[k])
+	rows := encoded(st)
+	for _, k := range slices.Sorted(maps.Keys(rows)) {
+		fmt.Fprintf(&b, "%x=%x\n", k, rows[k])
 	}
 	fmt.Fprintf(&b, "wft %+v\n", st.Info.WFT)
 	for _, u := range st.Volatile.Updates.All {
@@ -502,7 +551,7 @@ func (w *world) checkStored(r *run) {
 	if again := encoded(st); !maps.EqualFunc(stored, again, bytes.Equal) {
 		w.t.Fatalf("%s: rows do not survive a round trip:\n%s\n%s", r.key, rowsText(stored), rowsText(again))
 	}
-	if len(r.rows) == 0 && !r.st.Volatile.Unsaved && r.saved == len(r.events) && !w.volatileOnly(r) {
+	if len(r.rows) == 0 && !r.st.Volatile.Unsaved && r.saved == len(r.events) && !volatileOnly(r, st) {
 		if want := encoded(r.st); !maps.EqualFunc(stored, want, bytes.Equal) {
 			w.t.Fatalf("%s: the store differs from the state:\n%s\n%s", r.key, rowsText(stored), rowsText(want))
 		}
@@ -510,9 +559,8 @@ func (w *world) checkStored(r *run) {
 	w.checkTasks(r, st)
 }
 
-// volatileOnly tells whether the state has moved on in ways that need not be written.
-func (w *world) volatileOnly(r *run) bool {
-	st := w.load(r.key)
+// volatileOnly tells whether the state has moved on from the stored one in ways that need not be written.
+func volatileOnly(r *run, st *execution.State) bool {
 	return st.Info.Transitions == r.st.Info.Transitions && !bytes.Equal(encoded(st)[string(record.RowKey(r.key, execution.Row{}))],
 		encoded(r.st)[string(record.RowKey(r.key, execution.Row{}))])
 }

@@ -169,6 +169,9 @@ func stepParentAck(st *State, in ParentAck, env *Env) *Transition {
 
 func stepChildClosed(st *State, in ChildClosed, env *Env) *Transition {
 	k, ok := st.Children.Get(in.InitiatedID)
+	if !st.Open() && st.Info.ResetRunID != "" {
+		return forwardChildClosed(st, in, env)
+	}
 	if !ok || !st.Open() {
 		return answer(st, &EmptyAnswer{})
 	}
@@ -187,6 +190,18 @@ func stepChildClosed(st *State, in ChildClosed, env *Env) *Transition {
 	}
 	ev := d.childClosedEvent(k, in)
 	d.arrive(ev, nil)
+	tr := d.finish()
+	tr.Answer = &EmptyAnswer{}
+	return tr
+}
+
+// forwardChildClosed passes the end of a child on to the run that a reset made of this one.
+func forwardChildClosed(st *State, in ChildClosed, env *Env) *Transition {
+	d := newDraft(st, env)
+	to := st.Key
+	to.Run = st.Info.ResetRunID
+	d.send(&Message{Kind: MessageChildClosed, To: to, ToNS: env.Namespace.Name, Initiated: in.InitiatedID,
+		Body: mustMarshal(deterministic, in.Event), Text: in.Type, Root: in.Child})
 	tr := d.finish()
 	tr.Answer = &EmptyAnswer{}
 	return tr

@@ -38,7 +38,11 @@ func Deliver(from ids.RunKey, m *Message) (key ids.WorkflowKey, run ids.RunID, i
 	case MessageChildClosed:
 		ev := new(historypb.HistoryEvent)
 		decodeBody(m, ev)
-		in = ChildClosed{InitiatedID: m.Initiated, Child: from, First: m.FromFirst, Event: ev, Type: m.Text}
+		closed := ChildClosed{InitiatedID: m.Initiated, Child: from, First: m.FromFirst, Event: ev, Type: m.Text}
+		if m.Root.Run != "" { // forwarded by a parent that was reset
+			closed.Child, closed.First = m.Root, m.Root.Run
+		}
+		in = closed
 	case MessageSignal:
 		if self {
 			return key, from.Run, refusal{notFound(m.To)}, true

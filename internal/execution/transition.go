@@ -126,7 +126,8 @@ const (
 	MessageStartChild MessageKind = iota + 1
 	// MessageParentAck: the parent has recorded the child's start.
 	MessageParentAck
-	// MessageChildClosed: Body is the closing HistoryEvent of the child's chain.
+	// MessageChildClosed: Body is the closing HistoryEvent of the child's chain. Root is the child when a parent that was
+	// reset forwards the message to its new run; otherwise the child is the sender.
 	MessageChildClosed
 	// MessageSignal: Body is SignalExternalWorkflowExecutionInitiatedEventAttributes; answered with ExternalSignalResult.
 	MessageSignal

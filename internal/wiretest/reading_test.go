@@ -175,3 +175,7 @@ func ordered(chain []*workflowpb.WorkflowExecutionInfo) []*workflowpb.WorkflowEx
 	})
 	return chain
 }
+
+func contains(list string, any ...string) bool {
+	return slices.ContainsFunc(any, func(name string) bool { return slices.Contains(strings.Fields(list), name) })
+}

@@ -135,3 +135,25 @@ func TestS183_ResetDispatchesPendingActivitiesAgain(t *testing.T) {
 		r.ok(a.complete(`"done"`))
 	})
 }
+
+func TestResetParentHearsOfItsChild(t *testing.T) {
+	bubble(t, func(r *rig) {
+		base := r.start("w")
+		r.take().complete(startChild("c"))
+		var child *task
+		for range 2 { // the parent's second task and the child's first one, in either order
+			k := r.take()
+			if k.WorkflowExecution.WorkflowId == "c" {
+				child = k
+			} else {
+				k.complete()
+			}
+		}
+		run := must[*workflowservice.ResetWorkflowExecutionResponse](r)(r.reset("w", base, 9)).RunId
+		is(r, "child is", r.status("c", ""), enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING)
+		child.complete(completeRun(`"from the child"`))
+		r.settle()
+		last(r, r.stored("w", run), "ChildCompleted")
+		r.take().complete(completeRun(`1`))
+	})
+}

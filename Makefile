@@ -54,7 +54,7 @@ bench: ## all benchmarks
 
 .PHONY: sim
 sim: ## the simulator, with $(SEEDS) fresh seeds
-	PERDURE_SIM_SEEDS=$(SEEDS) $(GO) test -count=1 ./internal/sim/...
+	$(GO) test -count=1 -timeout 0 ./internal/sim -run TestFresh -args -sim.fresh -seeds $(SEEDS)
 
 .PHONY: conformance
 conformance: build ## programs and tests that use official SDKs, against servers of their own

@@ -32,13 +32,14 @@ test: ## vet, then all tests that need nothing but Go
 
 .PHONY: race
 race: ## all tests under the race detector
-	$(GO) test -race $(PACKAGES)
+	$(GO) test -race -timeout 20m $(PACKAGES)
 
 .PHONY: lint
-lint: ## formatting and vet
+lint: ## formatting, vet, generated files up to date
 	@out=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
 	if [ -n "$$out" ]; then echo "not formatted:"; echo "$$out"; exit 1; fi
 	$(GO) vet $(PACKAGES)
+	$(GO) run ./internal/compat -check -o docs/compat.md
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for $(FUZZTIME)
@@ -54,17 +55,28 @@ bench: ## all benchmarks
 
 .PHONY: sim
 sim: ## the simulator, with $(SEEDS) fresh seeds
-	$(GO) test -count=1 -timeout 0 ./internal/sim -run TestFresh -args -sim.fresh -seeds $(SEEDS)
+	$(GO) test -count=1 ./internal/sim -run TestFresh -seeds=$(SEEDS)
+
+.PHONY: crash
+crash: build ## kill a real server 20 times under load; nothing acknowledged may be lost or doubled
+	cd conformance && $(GO) run ./crash -perdure ../bin/perdure -kills 20
 
 .PHONY: conformance
-conformance: build ## programs and tests that use official SDKs, against servers of their own
+conformance: build ## behaviour seen through the official Go SDK, against a server of its own
+	cd conformance && $(GO) vet ./... && $(GO) test -count=1 ./...
+
+.PHONY: examples
+examples: build ## the example programs of three official SDKs, against a server of their own
 	@set -e; port=$${PORT:-17233}; out=$$(mktemp); \
 	bin/perdure server start-dev --headless --port $$port >$$out 2>&1 & server=$$!; \
 	trap 'kill $$server; rm -f $$out' EXIT; \
 	until grep -q serves $$out; do kill -0 $$server 2>/dev/null || { cat $$out; exit 1; }; sleep 0.1; done; \
 	TEMPORAL_ADDRESS=127.0.0.1:$$port examples/run.sh
-	cd conformance && $(GO) test ./...
 
-.PHONY: crash
-crash: build ## kill the server $(KILLS) times under load, then compare with what it acknowledged
-	cd conformance && $(GO) run ./crash -perdure ../bin/perdure -kills $(KILLS)
+.PHONY: ui
+ui: build ## the web UI in headless Chromium
+	conformance/ui/run.sh
+
+.PHONY: generate
+generate: ## docs/compat.md
+	$(GO) run ./internal/compat -o docs/compat.md

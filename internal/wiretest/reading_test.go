@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
@@ -125,55 +124,35 @@ func (r *rig) judge() {
 	spaces := must[*workflowservice.ListNamespacesResponse](r)(r.ListNamespaces(r.ctx, &workflowservice.ListNamespacesRequest{PageSize: 1000}))
 	for _, space := range spaces.Namespaces {
 		name := space.NamespaceInfo.Name
-		chains := map[string][]*workflowpb.WorkflowExecutionInfo{}
+		histories, follows := map[string][]*historypb.HistoryEvent{}, map[string]bool{}
 		for _, run := range r.listedIn(name, "") {
-			chains[run.FirstRunId] = append(chains[run.FirstRunId], run)
-		}
-		for _, chain := range chains {
-			var runs [][]*historypb.HistoryEvent
-			for _, run := range ordered(chain) {
-				events := r.storedIn(name, run.Execution.WorkflowId, run.Execution.RunId)
-				if open := run.Status == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING; open != (historycheck.CheckPrefix(events) == nil) {
-					r.t.Errorf("%v is listed as %v, but its history is %s", run.Execution, run.Status, list(events))
-				}
-				if resetRun(events) { // a branch of its own, not a link of the chain
-					if err := (historycheck.Options{AtRest: true}).Check(events); err != nil {
-						r.t.Errorf("%v: %v", run.Execution, err)
-					}
-					continue
-				}
-				runs = append(runs, events)
+			events := r.storedIn(name, run.Execution.WorkflowId, run.Execution.RunId)
+			if open := run.Status == enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING; open != (historycheck.CheckPrefix(events) == nil) {
+				r.t.Errorf("%v is listed as %v, but its history is %s", run.Execution, run.Status, list(events))
 			}
-			if len(runs) == 0 {
+			histories[run.Execution.RunId] = events
+			follows[successor(events)] = true
+		}
+		for run, events := range histories {
+			if follows[run] {
 				continue
 			}
-			if err := (historycheck.Options{AtRest: true}).CheckChain(runs); err != nil {
-				r.t.Errorf("%s: %v", chain[0].Execution.WorkflowId, err)
+			chain := [][]*historypb.HistoryEvent{events}
+			for next := histories[successor(events)]; next != nil; next = histories[successor(next)] {
+				chain = append(chain, next)
+			}
+			if err := (historycheck.Options{AtRest: true}).CheckChain(chain); err != nil {
+				r.t.Errorf("%s: %v", started(events).WorkflowId, err)
 			}
 		}
 	}
 }
 
-// resetRun tells whether a reset made the run.
-func resetRun(events []*historypb.HistoryEvent) bool {
-	return slices.ContainsFunc(events, func(e *historypb.HistoryEvent) bool {
-		return e.GetWorkflowTaskFailedEventAttributes().GetCause() == enumspb.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW
-	})
-}
-
-// ordered sorts the runs of a chain: of those started at the same moment, a closed one comes before an open one.
-func ordered(chain []*workflowpb.WorkflowExecutionInfo) []*workflowpb.WorkflowExecutionInfo {
-	far := time.Unix(1<<40, 0)
-	end := func(run *workflowpb.WorkflowExecutionInfo) time.Time {
-		if run.CloseTime == nil {
-			return far
-		}
-		return run.CloseTime.AsTime()
-	}
-	slices.SortFunc(chain, func(a, b *workflowpb.WorkflowExecutionInfo) int {
-		return cmp.Or(a.StartTime.AsTime().Compare(b.StartTime.AsTime()), end(a).Compare(end(b)))
-	})
-	return chain
+// successor is the run that a closed one names as the next; empty: none.
+func successor(events []*historypb.HistoryEvent) string {
+	end := events[len(events)-1]
+	return cmp.Or(end.GetWorkflowExecutionCompletedEventAttributes().GetNewExecutionRunId(), end.GetWorkflowExecutionFailedEventAttributes().GetNewExecutionRunId(),
+		end.GetWorkflowExecutionTimedOutEventAttributes().GetNewExecutionRunId(), end.GetWorkflowExecutionContinuedAsNewEventAttributes().GetNewExecutionRunId())
 }
 
 func contains(list string, any ...string) bool {

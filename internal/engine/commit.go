@@ -125,7 +125,6 @@ func (s *Shard) abandon(err error) {
 	for run := range s.watchers {
 		s.failWatchers(run, err)
 	}
-	s.seq++ // an open batch of the same number must not be taken for the abandoned one
 	s.epoch = 0
 	s.forget()
 	for _, c := range calls {

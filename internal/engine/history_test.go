@@ -269,18 +269,8 @@ func TestNewRunMayStartDuringARemoval(t *testing.T) {
 }
 
 func TestRemovalGoesOnAfterACrash(t *testing.T) {
-	// The core asks for the removal again when the timer rings.
-	core := testCore()
-	step := core.Step
-	core.Step = func(st *execution.State, in execution.Input, env *execution.Env) *execution.Transition {
-		if _, ok := in.(execution.TimerDue); ok && st != nil && !st.Open() {
-			return &execution.Transition{Next: st, Remove: true}
-		}
-		return step(st, in, env)
-	}
 	for writes := range 12 {
-		with := func(o *Options) { o.Core = core }
-		r := newRig(t, with)
+		r := newRig(t, nil)
 		k := wf("a")
 		r.begin(k)
 		for range removeRows + 1 {
@@ -293,7 +283,7 @@ func TestRemovalGoesOnAfterACrash(t *testing.T) {
 			r.write()
 			r.think()
 		}
-		r.crash(with)
+		r.crash(nil)
 		r.clock.advance(timerRetry)
 		r.settle()
 		left := 0

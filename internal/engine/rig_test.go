@@ -36,11 +36,13 @@ import (
 //	need ID        wants a stored event; the answer is that event's ID, or 0
 //	can            closes and continues as a new run
 //	close          closes
-//	remove         removes the run
+//	remove         removes the run, as often as a timer asks
 //	sleep D        durable timer
 //	doze D         a deadline that no row stands for
 //	send WF        sends a message to another workflow, which gets an "add"
-//	offer          durable, offers a workflow task with a row
+//	offer          durable, offers a workflow task with a row; the one before is forgotten
+//	started [SEQ]  takes the offered task: not durable, Unsaved
+//	retitle        not durable, changes what the index shows
 //	park           parks
 //	reply          answers all parked
 //	panic
@@ -49,9 +51,10 @@ const testNS = ids.NamespaceID("aaaaaaaa-0000-4000-8000-000000000001")
 func testCore() *Core {
 	return &Core{
 		Needs: testNeeds, Step: testStep, Save: testSave, Deliver: testDeliver, Respond: testRespond,
-		Deadline: func(s *execution.State) clock.Nanos { return s.Info.RunDeadline },
+		Deadline: func(s *execution.State) clock.Nanos { return earlier(s.Info.RunDeadline, s.Info.RetentionUntil) },
 		Summary: func(s *execution.State) *workflowpb.WorkflowExecutionInfo {
-			return &workflowpb.WorkflowExecutionInfo{HistoryLength: s.Info.NextEventID - 1}
+			return &workflowpb.WorkflowExecutionInfo{HistoryLength: s.Info.NextEventID - 1,
+				StateTransitionCount: int64(s.Info.SignalCount)}
 		},
 	}
 }
@@ -159,6 +162,8 @@ func testStep(old *execution.State, in execution.Input, env *execution.Env) *exe
 			return d.Transition
 		}
 	case "remove":
+		next.Info.RetentionUntil = env.Now
+		testRow(d, env.Now)
 		d.Remove = true
 	case "sleep", "doze":
 		wait, err := time.ParseDuration(o[1])
@@ -176,16 +181,25 @@ func testStep(old *execution.State, in execution.Input, env *execution.Env) *exe
 			Kind: execution.MessageSignal, To: ids.RunKey{Namespace: testNS, Workflow: ids.WorkflowID(o[1])},
 			Number: next.Info.NextOutbox}}}
 	case "offer":
+		testUnoffer(d)
 		next.Info.WFTSeq++
-		next.Info.WFT = execution.WorkflowTask{Seq: next.Info.WFTSeq, ScheduledID: next.Info.NextEventID, Queue: "q"}
+		next.Info.WFT = execution.WorkflowTask{Seq: next.Info.WFTSeq, ScheduledID: next.Info.NextEventID, Queue: "q", ScheduledAt: env.Now}
 		d.event()
 		task := execution.Task{Kind: execution.TaskWorkflow, Queue: "q", At: env.Now, Seq: next.Info.WFTSeq, Priority: 3}
 		d.Put = []execution.Task{task}
 		d.Offers = []execution.Offer{{Workflow: &execution.WorkflowTaskRef{Run: next.Key, Seq: task.Seq}, Task: task}}
-	case "started": // takes the offered task without a write
+	case "started":
+		if !next.Info.WFT.Pending() || next.Info.WFT.Started() || len(o) > 1 && o[1] != fmt.Sprint(next.Info.WFT.Seq) {
+			return &execution.Transition{Next: old, Err: &execution.Error{Kind: execution.Stale}}
+		}
+		testUnoffer(d)
 		next.Info.WFT.StartedID = next.Info.NextEventID
+		d.Answer = execution.WorkflowTaskRef{Run: next.Key, Seq: next.Info.WFT.Seq}
 		d.event()
 		d.Durable, next.Volatile.Unsaved = false, true
+	case "retitle":
+		next.Info.SignalCount++
+		d.Durable, d.Index = false, true
 	case "reply":
 		d.Durable = len(o) > 1
 		d.Replies = []execution.Reply{{Waiter: execution.Waiter(old.Volatile.NextNum), Answer: "reply"}}
@@ -208,6 +222,13 @@ func testSave(st *execution.State, _ *execution.Env) *execution.Transition {
 	return &execution.Transition{Next: &next, Durable: true}
 }
 
+// testUnoffer deletes the row of the pending task, if there is one.
+func testUnoffer(d *testDraft) {
+	if t := &d.Next.Info.WFT; t.Pending() && !t.Started() {
+		d.Delete = append(d.Delete, execution.Task{Kind: execution.TaskWorkflow, Queue: "q", At: t.ScheduledAt, Seq: t.Seq, Priority: 3})
+	}
+}
+
 // testRow moves the run's one timer row.
 func testRow(d *testDraft, to clock.Nanos) {
 	if from := d.Next.Info.TimerRow; from != 0 {
@@ -219,6 +240,9 @@ func testRow(d *testDraft, to clock.Nanos) {
 }
 
 func testDue(old *execution.State, d *testDraft, env *execution.Env) *execution.Transition {
+	if old.Info.RetentionUntil != 0 {
+		return &execution.Transition{Next: old, Remove: true}
+	}
 	if old.Info.RunDeadline == 0 || old.Info.RunDeadline > env.Now {
 		return &execution.Transition{Next: old, Answer: execution.EmptyAnswer{}}
 	}

@@ -271,7 +271,9 @@ func (t *timers) paged(g *timerGroup, rows []timerRow, last []byte, err error) {
 	for _, row := range rows {
 		if e := t.s.entries[row.key]; e != nil && e.known && e.state != nil {
 			t.feed(e, false) // its own deadline counts; it may have been beyond the horizon until now
-			continue
+			if e.state.Info.TimerRow == row.at {
+				continue
+			}
 		}
 		if t.items[row.key] == nil {
 			t.put(timerItem{key: row.key, group: g.number - t.groups[0].number, at: row.at, row: row.at})

@@ -266,6 +266,58 @@ func TestTimerStagedDuringAPageRings(t *testing.T) {
 	}
 }
 
+// What is given back to the store while reading is still far behind must not move reading ahead.
+func TestGivingBackFarTimersSkipsNoNearOnes(t *testing.T) {
+	with := func(o *Options) { o.Shards = 1; o.TimerRows = 4 }
+	r := newRig(t, with)
+	var near, far []ids.WorkflowKey
+	for i := 0; len(far) < 10; i++ {
+		k := wf("w%d", i)
+		switch {
+		case record.TimerGroup(k.Slot()) != 0:
+		case len(near) < 20:
+			near = append(near, k)
+		default:
+			far = append(far, k)
+		}
+	}
+	for i, k := range near {
+		r.begin(k)
+		r.do(k, signal("sleep %ds", 100+i))
+	}
+	for _, k := range far {
+		r.begin(k)
+	}
+	r.mem = r.mem.Crash()
+	eng, err := New(r.mem, Options{Shards: 1, TimerRows: 4, Clock: r.clock, Core: testCore()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.eng = eng
+	s := eng.Shards()[0]
+	r.write() // takes the epoch
+	s.Work(1)
+	var thens []func()
+	for _, j := range s.Jobs() { // first pages: read, not handed in yet
+		thens = append(thens, j())
+	}
+	for i, k := range far {
+		r.submit(k, "", signal("sleep %ds", 1000+i))
+	}
+	r.settle()
+	for _, then := range thens {
+		s.Continue(then)
+	}
+	r.settle()
+	for range 1100 {
+		r.clock.advance(time.Second)
+		r.settle()
+	}
+	if n := r.timerRows(); n != 0 {
+		t.Errorf("%d timers never rang", n)
+	}
+}
+
 func counted2() func() ids.RunID {
 	n := 0
 	return func() ids.RunID { n++; return ids.RunID(fmt.Sprintf("ffffffff-0000-4000-8000-%012d", n)) }

@@ -37,6 +37,20 @@ func (s deadlineSet) min() (deadline, bool) {
 	return s.t.Min()
 }
 
+// timers are the user timers that are due, in the order of their deadlines.
+func (s deadlineSet) timers(now clock.Nanos) (due []string) {
+	if s.t == nil {
+		return nil
+	}
+	s.t.Scan(func(d deadline) bool {
+		if d.at <= now && d.timer != "" {
+			due = append(due, d.timer)
+		}
+		return d.at <= now
+	})
+	return due
+}
+
 // NextDeadline is the earliest moment at which the run wants a TimerDue input; zero: never. It counts what only memory
 // knows, too.
 func (s *State) NextDeadline() clock.Nanos {

@@ -56,14 +56,16 @@ func (d *draft) fireDue() {
 	if at := d.taskDeadline(); at != 0 && at <= now {
 		d.taskTimedOut()
 	}
+	// Timers first: one step's news is in the order of a flush, where ends of activities come last.
+	for _, id := range d.deadlines.timers(now) {
+		d.fireTimer(id)
+	}
 	for {
 		due, ok := d.deadlines.min()
 		if !ok || due.at > now {
 			return
 		}
-		if due.timer != "" {
-			d.fireTimer(due.timer)
-		} else if a, ok := d.Activities.Get(due.activity); ok {
+		if a, ok := d.Activities.Get(due.activity); ok {
 			d.activityDue(a)
 		}
 	}

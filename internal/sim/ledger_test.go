@@ -3,6 +3,7 @@ package sim
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
@@ -24,6 +25,7 @@ type ledger struct {
 	outcomes map[string]*updatepb.Outcome // by run and update ID, of updates whose outcome is in history
 	refused  map[string]bool              // run and update ID of rejected updates
 	acks     map[string]int
+	again    map[string]bool // requests that may start another run once theirs has closed: update-with-start
 }
 
 type startAck struct {
@@ -37,7 +39,7 @@ type signalAck struct {
 }
 
 func newLedger(s *sim) *ledger {
-	return &ledger{s: s, outcomes: map[string]*updatepb.Outcome{}, refused: map[string]bool{}, acks: map[string]int{}}
+	return &ledger{s: s, outcomes: map[string]*updatepb.Outcome{}, refused: map[string]bool{}, acks: map[string]int{}, again: map[string]bool{}}
 }
 
 // durable finds the run that an answer speaks of; an answer must not speak of what is not there.
@@ -299,7 +301,8 @@ func (l *ledger) check() {
 		if r.state == nil {
 			continue
 		}
-		if id := r.state.Start.RequestID; id == lastRequest[r.key.Of()] {
+		forgets := s.conf.retention < time.Hour // with a run that is removed goes the memory of what started it
+		if id := r.state.Start.RequestID; id == lastRequest[r.key.Of()] && !l.again[id] && !forgets {
 			s.fail("request %s started two runs of %s", id, r.key.Workflow)
 		}
 		lastRequest[r.key.Of()] = r.state.Start.RequestID

@@ -290,16 +290,29 @@ func told(st, live *execution.State) *execution.State {
 		info.WFT = execution.WorkflowTask{ScheduledID: t.ScheduledID, StartedID: t.StartedID, Attempt: t.Attempt, StartedAt: t.StartedAt,
 			RequestID: t.RequestID, Identity: t.Identity, SuggestCAN: t.SuggestCAN, SuggestReasons: t.SuggestReasons, HistoryBytes: t.HistoryBytes}
 	}
+	reset := live.Info.LastResetTime != 0 // restarts the clocks of what it keeps
+	if reset {
+		info.LastResetTime, info.RunDeadline = 0, 0
+	}
+	info.ResetRunID = ""
 	start.RequestID, start.Namespace, start.FirstStartTime = "", "", 0
 	out := &execution.State{Key: st.Key, Info: info, Start: &start, Memo: st.Memo, SearchAttributes: st.SearchAttributes}
 	rows := &execution.Rows{}
 	for _, a := range st.Activities.All {
+		first := a.FirstSchedAt
+		if reset {
+			first = 0
+		}
 		rows.Activities = append(rows.Activities, &execution.Activity{ScheduledID: a.ScheduledID, ActivityID: a.ActivityID, Type: a.Type, Queue: a.Queue,
-			FirstSchedAt: a.FirstSchedAt, S2C: a.S2C, S2S: a.S2S, STC: a.STC, HB: a.HB, CancelRequested: a.CancelRequested,
+			FirstSchedAt: first, S2C: a.S2C, S2S: a.S2S, STC: a.STC, HB: a.HB, CancelRequested: a.CancelRequested,
 			CancelEventID: a.CancelEventID, RetryPolicy: a.RetryPolicy, Priority: a.Priority})
 	}
 	for _, t := range st.Timers.All {
-		rows.Timers = append(rows.Timers, t)
+		n := *t
+		if reset {
+			n.FireAt = 0
+		}
+		rows.Timers = append(rows.Timers, &n)
 	}
 	for _, c := range st.Children.All {
 		n := *c

@@ -167,6 +167,8 @@ func (w *walker) act() {
 		w.alive = !w.alive
 	case n < 98:
 		w.step(key, id, execution.ResetSticky{})
+	case n < 99 && w.chance(2):
+		w.reset(key, id)
 	case n < 99:
 		if r := w.get(key, id); r != nil {
 			w.step(key, id, execution.StickyGone{Ref: execution.WorkflowTaskRef{Run: r.key, Seq: r.st.Info.WFT.Seq}})
@@ -174,6 +176,30 @@ func (w *walker) act() {
 	default:
 		w.step(key, id, execution.Describe{})
 	}
+}
+
+// reset cuts a run behind one of its workflow tasks.
+func (w *walker) reset(key ids.WorkflowKey, id ids.RunID) {
+	r := w.get(key, id)
+	if r == nil || w.made > 25 {
+		return
+	}
+	var cuts []ids.EventID
+	for _, ev := range r.events {
+		// The grammar of histories has no reset of a repeated attempt.
+		if ev.EventType == enumspb.EVENT_TYPE_WORKFLOW_TASK_STARTED && r.events[ev.EventId-2].GetWorkflowTaskScheduledEventAttributes().GetAttempt() < 2 {
+			cuts = append(cuts, ev.EventId+1)
+		}
+	}
+	if len(cuts) == 0 {
+		return
+	}
+	in := execution.ResetWorkflow{Events: r.events, Request: &workflowservice.ResetWorkflowExecutionRequest{Reason: "again", RequestId: w.name("reset"),
+		WorkflowTaskFinishEventId: any1(w, cuts), ResetReapplyExcludeTypes: any1(w, [][]enumspb.ResetReapplyExcludeType{nil, {enumspb.RESET_REAPPLY_EXCLUDE_TYPE_UPDATE}, {enumspb.RESET_REAPPLY_EXCLUDE_TYPE_SIGNAL}})}}
+	if cur := w.get(key, ""); cur != nil && cur != r {
+		in.Current = cur.st
+	}
+	w.step(key, r.key.Run, in)
 }
 
 // pass lets time go on a little, or to the next deadline; now and then the clock goes backwards.
@@ -503,6 +529,9 @@ func (w *walker) finish(r *run) {
 // checkChains: the runs of each chain link up.
 func (w *walker) checkChains() {
 	for _, first := range slices.Sorted(maps.Keys(w.chains)) {
+		if slices.ContainsFunc(w.chains[first], func(k ids.RunKey) bool { return w.runs[k].st.Info.LastResetTime != 0 }) {
+			continue // a reset makes it a tree
+		}
 		var histories [][]*historypb.HistoryEvent
 		seen := map[ids.RunKey]bool{}
 		for _, k := range w.chains[first] {

@@ -143,9 +143,7 @@ func (c *completion) run() *badCommand {
 	if bad := c.looseMessages(); bad != nil {
 		return bad
 	}
-	if bad := c.sizeGuard(); bad != nil {
-		return bad
-	}
+	c.closed = c.guardSize() || c.closed
 	heartbeat := c.req.ForceCreateNewWorkflowTask
 	if !c.closed {
 		c.rejectUnprocessed(t.Seq, heartbeat)
@@ -283,23 +281,6 @@ func vanish(d *draft, req *completeRequest, env *Env) *Transition {
 	}
 	tr.Answer = a
 	return tr
-}
-
-// sizeGuard terminates runs that have outgrown their limits.
-func (c *completion) sizeGuard() *badCommand {
-	if c.closed {
-		return nil
-	}
-	l := c.env.Limits
-	switch {
-	case l.HistoryEvents > 0 && c.Info.NextEventID-1 > int64(l.HistoryEvents):
-		c.terminate("Workflow history count exceeds limit.", nil, "history-service", nil)
-		c.closed = true
-	case l.HistoryBytes > 0 && c.Info.HistoryBytes > l.HistoryBytes:
-		c.terminate("Workflow history size exceeds limit.", nil, "history-service", nil)
-		c.closed = true
-	}
-	return nil
 }
 
 func payloadsSize(p *commonpb.Payloads) int {

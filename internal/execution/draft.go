@@ -421,7 +421,7 @@ func (d *draft) unbuffer(n int64) {
 
 // finish completes the transition: schedules a workflow task if one is due, moves the run's timer row, and counts.
 func (d *draft) finish() *Transition {
-	if d.Open() {
+	if d.Open() && !(d.tr.Durable && d.guardSize()) {
 		d.finishTask()
 	}
 	d.finishUpdates()
@@ -433,6 +433,22 @@ func (d *draft) finish() *Transition {
 	}
 	d.tr.Next = d.State
 	return d.tr
+}
+
+// guardSize terminates an open run that has outgrown its limits, and tells whether it did.
+func (d *draft) guardSize() bool {
+	l, reason := d.env.Limits, ""
+	switch {
+	case !d.Open():
+	case l.HistoryEvents > 0 && d.Info.NextEventID-1+int64(d.Buffered.Len()) > int64(l.HistoryEvents):
+		reason = "Workflow history count exceeds limit."
+	case l.HistoryBytes > 0 && d.Info.HistoryBytes+d.Info.BufferedBytes > l.HistoryBytes:
+		reason = "Workflow history size exceeds limit."
+	}
+	if reason != "" {
+		d.terminate(reason, nil, serverIdentity, nil)
+	}
+	return reason != ""
 }
 
 // refuse is the transition of an input that changes nothing.

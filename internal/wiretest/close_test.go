@@ -188,6 +188,7 @@ func TestS098_CronRuns(t *testing.T) {
 		s := started(r.stored("w", second))
 		r.same(s.LastCompletionResult, text("one"))
 		is(r, "initiator", s.Initiator, enumspb.CONTINUE_AS_NEW_INITIATOR_CRON_SCHEDULE)
+		r.pass(time.Second)
 		k := r.take()
 		is(r, "second of the minute", time.Now().Second(), 0)
 		k.complete(failRun(application("Broken")))

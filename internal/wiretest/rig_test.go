@@ -40,6 +40,8 @@ type rig struct {
 	store  *mem.Store
 	limits *execution.Limits
 	stop   func() // nil while the server is down
+	// invoke makes any call.
+	invoke func(ctx context.Context, method string, req, reply any, opts ...grpc.CallOption) error
 }
 
 // patience is how long, in the bubble's time, a call without a deadline of its own may take.
@@ -104,6 +106,7 @@ func (r *rig) boot() {
 		grpc.WithIdleTimeout(0), grpc.WithUnaryInterceptor(impatient))
 	r.ok(err)
 	r.WorkflowServiceClient, r.operator = workflowservice.NewWorkflowServiceClient(conn), operatorservice.NewOperatorServiceClient(conn)
+	r.invoke = conn.Invoke
 	r.stop = func() {
 		r.stop = nil
 		conn.Close()

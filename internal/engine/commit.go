@@ -268,14 +268,15 @@ func (s *Shard) rescue() {
 	if len(s.suspects) == 0 {
 		return
 	}
-	suspects := s.suspects
-	s.suspects = make(map[ids.RunKey]struct{})
-	s.rescuePage(suspects, nil)
+	s.rescuePage(nil)
 }
 
 const rescueRows = 1000
 
-func (s *Shard) rescuePage(suspects map[ids.RunKey]struct{}, after []byte) {
+// rescuePage offers the suspects' rows behind a key. Until the last page was read they stay suspects: the shard may start
+// over meanwhile.
+func (s *Shard) rescuePage(after []byte) {
+	suspects := s.suspects
 	s.job(func(r storage.Reader) func() {
 		page, err := scanDispatch(r, allDispatch, after, rescueRows)
 		offers := slices.DeleteFunc(page.offers, func(o execution.Offer) bool {
@@ -290,9 +291,11 @@ func (s *Shard) rescuePage(suspects map[ids.RunKey]struct{}, after []byte) {
 			switch {
 			case err != nil:
 				_ = s.readFailed("read dispatch rows", ids.RunKey{}, err)
-				s.after(s.now().Add(time.Second), func() { s.rescuePage(suspects, after) })
+				s.after(s.now().Add(time.Second), func() { s.rescuePage(after) })
 			case page.last != nil:
-				s.rescuePage(suspects, page.last)
+				s.rescuePage(page.last)
+			default:
+				s.suspects = make(map[ids.RunKey]struct{})
 			}
 		}
 	})

@@ -109,14 +109,16 @@ func (c *clients) knows(k ids.RunKey) {
 
 func (c *clients) something() {
 	switch pick := c.s.rng.IntN(100); {
+	case pick < 2:
+		c.burst()
 	case pick < 16:
-		c.start(false)
+		c.start(c.plain(), false)
 	case pick < 32:
 		c.register()
 	case pick < 46:
 		c.signal()
 	case pick < 52:
-		c.start(true)
+		c.start(c.plain(), true)
 	case pick < 66:
 		c.update()
 	case pick < 70:
@@ -195,9 +197,16 @@ func (c *clients) request(key ids.WorkflowKey, id string) *workflowservice.Start
 	return r
 }
 
+// burst starts many workflows at a time, so that task queues have a backlog.
+func (c *clients) burst() {
+	for i := range 3 + c.s.rng.IntN(12) {
+		c.start(workflow(fmt.Sprintf("burst%d", i)), false)
+	}
+}
+
 // start starts a workflow under some policies, with a signal or without.
-func (c *clients) start(signal bool) {
-	s, key, id := c.s, c.plain(), c.s.id("start")
+func (c *clients) start(key ids.WorkflowKey, signal bool) {
+	s, id := c.s, c.s.id("start")
 	in := execution.StartWorkflow{Request: c.request(key, id), Eager: true}
 	if signal {
 		in.Signal = &execution.SignalWorkflow{Name: "with start", RequestID: id, Identity: "client"}
@@ -351,7 +360,7 @@ func (c *clients) sendUpdate(key ids.WorkflowKey, run ids.RunID, id string, wait
 	return func(n *node, reply func(any, error)) {
 		n.submitWaiting(key, run, updateWait, func(w execution.Waiter) execution.Input {
 			return execution.UpdateWorkflow{Request: updateRequest(id), Wait: wait, Waiter: w}
-		}, isNil, c.forget(n, key, run, id), c.checkedUpdate(key, id, reply))
+		}, isNil, c.forget(n, key, run, id), c.checkedUpdate(key, id, wait, reply))
 	}
 }
 
@@ -364,9 +373,12 @@ func (c *clients) forget(n *node, key ids.WorkflowKey, run ids.RunID, id string)
 	}
 }
 
-func (c *clients) checkedUpdate(key ids.WorkflowKey, id string, reply func(any, error)) func(any, error) {
+func (c *clients) checkedUpdate(key ids.WorkflowKey, id string, wait enumspb.UpdateWorkflowExecutionLifecycleStage, reply func(any, error)) func(any, error) {
 	return func(answer any, err error) {
 		if a, ok := answer.(*execution.UpdateAnswer); ok && err == nil {
+			if a.Stage < wait {
+				c.s.fail("update %s of %s: the wait for %s ended at %s", id, key.Workflow, wait, a.Stage)
+			}
 			c.s.ledger.updated(key, id, a)
 		}
 		reply(answer, err)
@@ -400,7 +412,7 @@ func (c *clients) updateWithStart() {
 				}
 				answer = a.Update
 			}
-			c.checkedUpdate(key, update, reply)(answer, err)
+			c.checkedUpdate(key, update, enumspb.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_COMPLETED, reply)(answer, err)
 		})
 	}
 	c.retry(4, send, func(answer any, err error) { s.say("client %d: %v %v", number, answer, err); end() })
@@ -421,7 +433,7 @@ func (c *clients) pollUpdate() {
 				w = 0
 			}
 			return execution.PollUpdate{UpdateID: u.id, Wait: wait, Waiter: w}
-		}, isNil, c.forget(n, u.run.Of(), u.run.Run, u.id), c.checkedUpdate(u.run.Of(), u.id, reply))
+		}, isNil, c.forget(n, u.run.Of(), u.run.Run, u.id), c.checkedUpdate(u.run.Of(), u.id, wait, reply))
 	}, func(any, error) { end() })
 }
 

@@ -21,8 +21,8 @@ type faults struct {
 	badCommand, heartbeat, ignoresUpdate, ignoresQuery           float64
 	activityVanishes                                             float64
 	// of a moment of chaos
-	crash, restart, jump, stale, noReads, workerDies, partition float64
-	every                                                       time.Duration // between two moments of chaos
+	crash, restart, jump, stale, noReads, workerDies, strike, partition float64
+	every                                                               time.Duration // between two moments of chaos
 }
 
 func chooseFaults(r *rand.Rand) faults {
@@ -40,7 +40,7 @@ func chooseFaults(r *rand.Rand) faults {
 		badCommand: maybe(0.5, 0.1), heartbeat: maybe(0.5, 0.3), ignoresUpdate: maybe(0.4, 0.2), ignoresQuery: maybe(0.4, 0.2),
 		activityVanishes: maybe(0.6, 0.2),
 		crash:            maybe(0.7, 1), restart: maybe(0.4, 0.5), jump: maybe(0.4, 0.5), stale: maybe(0.4, 0.5), noReads: maybe(0.4, 0.5),
-		workerDies: maybe(0.5, 0.5), partition: maybe(0.3, 0.5),
+		workerDies: maybe(0.5, 0.5), strike: maybe(0.3, 0.5), partition: maybe(0.3, 0.5),
 		every: time.Second + time.Duration(r.Int64N(int64(20*time.Second))),
 	}
 }
@@ -58,7 +58,7 @@ func (s *sim) chaos() {
 
 func (s *sim) disaster() {
 	f := s.faults
-	pick := s.rng.Float64() * (f.crash + f.restart + f.jump + f.stale + f.noReads + f.workerDies + f.partition)
+	pick := s.rng.Float64() * (f.crash + f.restart + f.jump + f.stale + f.noReads + f.workerDies + f.strike + f.partition)
 	is := func(weight float64) bool {
 		hit := pick >= 0 && pick < weight
 		pick -= weight
@@ -84,7 +84,12 @@ func (s *sim) disaster() {
 		s.after(s.between(0, 5*time.Second), func() { s.disk.noReads = false; s.say("reads work again") })
 	case is(f.workerDies):
 		w := s.workers[s.rng.IntN(len(s.workers))]
-		w.die()
+		w.die(s.between(0, 15*time.Second))
+	case is(f.strike):
+		d := s.between(time.Second, time.Minute)
+		for _, w := range s.workers {
+			w.die(d)
+		}
 	case is(f.partition):
 		was := s.faults.requestLost
 		s.faults.requestLost = 0.9

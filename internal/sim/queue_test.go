@@ -171,9 +171,15 @@ func (qs *queues) settle() {
 func (qs *queues) page(q *taskQueue) {
 	s := qs.n.s
 	after, limit := q.core.BeginPage()
-	qs.n.later(s.between(0, 3*time.Millisecond), func() {
+	takes := func() time.Duration {
+		if s.chance(s.faults.slowDisk) {
+			return s.between(0, 10*time.Second)
+		}
+		return s.between(0, 3*time.Millisecond)
+	}
+	qs.n.later(takes(), func() {
 		offers, keys, err := qs.backlog.Page(context.Background(), q.key, startAfter(q.key, after), limit)
-		qs.n.later(s.between(0, 3*time.Millisecond), func() {
+		qs.n.later(takes(), func() {
 			if err != nil {
 				q.core.FailPage(s.now().Add(100 * time.Millisecond))
 				return

@@ -19,7 +19,7 @@ var (
 	fresh     = flag.Bool("sim.fresh", false, "run TestFresh even if it was not asked for by name")
 )
 
-const fixedSeeds = 150
+const fixedSeeds = 120
 
 // stepsOf is how long a seed's story is unless -steps says otherwise.
 func stepsOf(seed uint64) int {

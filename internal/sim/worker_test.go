@@ -81,10 +81,15 @@ func (w *worker) live() {
 func (w *worker) sticky() string { return fmt.Sprintf("%s-%d", w.name, w.life) }
 
 // die loses everything and comes back as a new process.
-func (w *worker) die() {
+func (w *worker) die(away time.Duration) {
 	w.s.say("%s dies", w.name)
 	w.life++
-	w.s.after(w.s.between(0, 15*time.Second), w.live)
+	life := w.life
+	w.s.after(away, func() {
+		if w.life == life {
+			w.live()
+		}
+	})
 }
 
 // later is after for what dies with the worker.

@@ -342,10 +342,7 @@ func (c *completion) continueAsNew(cmd *commandpb.Command) *badCommand {
 		task = c.Start.TaskTimeout
 	}
 	delay := c.continueDelay(clock.Duration(a.BackoffStartInterval))
-	by := a.Initiator
-	if by == enumspb.CONTINUE_AS_NEW_INITIATOR_UNSPECIFIED {
-		by = enumspb.CONTINUE_AS_NEW_INITIATOR_WORKFLOW
-	}
+	const by = enumspb.CONTINUE_AS_NEW_INITIATOR_WORKFLOW // whatever the command says: retries and cron runs are the server's
 
 	n := c.successorAttributes(by)
 	n.WorkflowType = &commonpb.WorkflowType{Name: typ}

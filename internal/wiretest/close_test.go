@@ -121,7 +121,9 @@ func TestS095_ContinueAsNew(t *testing.T) {
 		for range 3 {
 			k := r.take()
 			r.pass(2 * time.Second)
-			k.complete(continueAsNew(func(a *continueAttributes) { a.Input = text("more") }))
+			k.complete(continueAsNew(func(a *continueAttributes) {
+				a.Input, a.Initiator = text("more"), enumspb.CONTINUE_AS_NEW_INITIATOR_RETRY // what a command cannot be
+			}))
 			now := r.current("w")
 			e := last(r, r.stored("w", previous), "ContinuedAsNew").GetWorkflowExecutionContinuedAsNewEventAttributes()
 			is(r, "successor", e.NewExecutionRunId, now)

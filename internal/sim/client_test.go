@@ -427,23 +427,31 @@ func (c *clients) pollUpdate() {
 	wait := []enumspb.UpdateWorkflowExecutionLifecycleStage{0, enumspb.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_ACCEPTED,
 		enumspb.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_COMPLETED}[c.s.rng.IntN(3)]
 	_, end := c.begin("poll update %s of %s", u.id, short(u.run))
-	c.retry(3, func(n *node, reply func(any, error)) {
+	c.retry(3, c.sendPoll(u, wait), func(any, error) { end() })
+}
+
+func (c *clients) sendPoll(u knownUpdate, wait enumspb.UpdateWorkflowExecutionLifecycleStage) func(*node, func(any, error)) {
+	return func(n *node, reply func(any, error)) {
 		n.submitWaiting(u.run.Of(), u.run.Run, updateWait, func(w execution.Waiter) execution.Input {
 			if wait == 0 {
 				w = 0
 			}
 			return execution.PollUpdate{UpdateID: u.id, Wait: wait, Waiter: w}
 		}, isNil, c.forget(n, u.run.Of(), u.run.Run, u.id), c.checkedUpdate(u.run.Of(), u.id, wait, reply))
-	}, func(any, error) { end() })
+	}
 }
 
 // query asks a run's code, with its next workflow task or by a task of its own.
 func (c *clients) query() {
-	s := c.s
 	key, run := c.target()
-	id := s.id("query")
 	_, end := c.begin("query %s", short(key.Run(run)))
-	send := func(n *node, reply func(any, error)) {
+	c.s.rpc(c.sendQuery(key, run), func(any, error) { end() })
+}
+
+func (c *clients) sendQuery(key ids.WorkflowKey, run ids.RunID) func(*node, func(any, error)) {
+	s := c.s
+	id := s.id("query")
+	return func(n *node, reply func(any, error)) {
 		answered := func(b []byte, err error) {
 			if err == nil {
 				s.ledger.queried(key, b)
@@ -471,7 +479,6 @@ func (c *clients) query() {
 				}
 			})
 	}
-	c.s.rpc(send, func(any, error) { end() })
 }
 
 // read reads history, forwards or backwards, page by page.
@@ -482,7 +489,8 @@ func (c *clients) read() {
 	c.page(q, end)
 }
 
-func (c *clients) page(q engine.HistoryQuery, end func()) {
+func (c *clients) page(asked engine.HistoryQuery, end func()) {
+	q := asked // of this call; the next one's must not reach the second delivery of this one
 	c.s.rpc(func(n *node, reply func(any, error)) {
 		n.history(q, func(page *engine.HistoryPage, err error) {
 			if err == nil && q.Run.Run != "" {
@@ -496,12 +504,12 @@ func (c *clients) page(q engine.HistoryQuery, end func()) {
 			end()
 			return
 		}
-		if q.Reverse {
-			q.To = page.Last
+		if asked.Reverse {
+			asked.To = page.Last
 		} else {
-			q.From = page.Last + 1
+			asked.From = page.Last + 1
 		}
-		c.page(q, end)
+		c.page(asked, end)
 	})
 }
 
@@ -520,7 +528,7 @@ func (c *clients) checkPage(q engine.HistoryQuery, page *engine.HistoryPage) {
 	}
 	for _, ev := range events {
 		if ev.EventId != want {
-			c.s.fail("page of %s has event %d where %d should be", short(q.Run), ev.EventId, want)
+			c.s.fail("page of %s has event %d where %d should be, for %+v", short(q.Run), ev.EventId, want, q)
 			return
 		}
 		want += step
@@ -550,13 +558,46 @@ func (c *clients) follow() {
 	}, func(any, error) { end() })
 }
 
-// goHome ends what would never end by itself.
+// goHome asks once more, now that nothing fails and everything must be answered, and ends what would never end by itself.
 func (c *clients) goHome() {
 	for i := range registers {
-		name := fmt.Sprintf("r%d", i)
-		_, end := c.begin("last terminate of %s", name)
-		c.lastly(workflow(name), 0, end)
+		key := workflow(fmt.Sprintf("r%d", i))
+		_, end := c.begin("last words to %s", key.Workflow)
+		c.s.after(2*time.Minute, func() { // what was slow or late has come by now
+			c.probe(key)
+			c.s.after(time.Minute, func() { c.lastly(key, 0, end) })
+		})
 	}
+}
+
+// probe makes calls that have to be answered: there is a worker, and no fault.
+func (c *clients) probe(key ids.WorkflowKey) {
+	r := c.s.audit.openRunOf(key)
+	if r == nil {
+		return
+	}
+	answered := func(what string) func(any, error) {
+		_, end := c.begin("%s of %s", what, short(r.key))
+		return func(_ any, err error) {
+			if err != nil && !isKind(err, execution.NotFound) {
+				c.s.fail("%s of %s: %v, though nothing fails any more", what, short(r.key), err)
+			}
+			end()
+		}
+	}
+	for range 3 {
+		id := c.s.id("update")
+		done := answered("update " + id)
+		c.s.rpc(c.sendUpdate(key, r.key.Run, id, enumspb.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_COMPLETED), done)
+	}
+	for _, u := range c.updates {
+		if u.run == r.key {
+			done := answered("poll of update " + u.id)
+			c.s.rpc(c.sendPoll(u, enumspb.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_COMPLETED), done)
+		}
+	}
+	done := answered("query")
+	c.s.rpc(c.sendQuery(key, r.key.Run), done)
 }
 
 // lastly terminates a register until it stays closed: calls that are still under way may come later.

@@ -190,11 +190,25 @@ func (s *Service) PollWorkflowTaskQueue(ctx context.Context, r *workflowservice.
 		resp = task
 		resp.PollerScalingDecision = scaling(t)
 		if t.Backlog {
-			resp.BacklogCountHint = s.queues.Describe(t.Queue).Stats.GetApproximateBacklogCount()
+			resp.BacklogCountHint = backlogHint(s.queues.Describe(t.Queue).Stats.GetApproximateBacklogCount(), sticky)
 		}
 		return nil
 	})
 	return reply(resp, err)
+}
+
+// stickyHintSlack is how many tasks of a sticky queue may wait without a worker being told.
+const stickyHintSlack = 20
+
+// backlogHint is how many waiting tasks a worker is told of. The Go SDK lets all its pollers poll the sticky queue for as
+// long as the last hint it saw of that queue is positive, and answers of concurrent polls can overtake each other: a
+// worker that sees "one waits" after the answer that held this one would park all its pollers there, and take nothing from
+// its normal queue until the polls end. A hint that turns to zero early costs next to nothing.
+func backlogHint(waiting int64, sticky bool) int64 {
+	if sticky {
+		return max(0, waiting-stickyHintSlack)
+	}
+	return waiting
 }
 
 func (s *Service) startWorkflowTask(ctx context.Context, ref execution.WorkflowTaskRef, requestID string, r *workflowservice.PollWorkflowTaskQueueRequest, sticky bool) (*workflowservice.PollWorkflowTaskQueueResponse, error) {

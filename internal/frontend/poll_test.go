@@ -108,6 +108,19 @@ func (f front) started(seq int64) *execution.WorkflowTaskStarted {
 	}
 }
 
+// A Go worker that is told late of a sticky task which it already has would poll nothing else for a minute.
+func TestPollHintsAtAStickyBacklogOnlyWhenItIsDeep(t *testing.T) {
+	for _, tc := range []struct {
+		waiting int64
+		sticky  bool
+		want    int64
+	}{{1, true, 0}, {stickyHintSlack, true, 0}, {stickyHintSlack + 5, true, 5}, {1, false, 1}, {0, false, 0}} {
+		if got := backlogHint(tc.waiting, tc.sticky); got != tc.want {
+			t.Errorf("%d waiting, sticky %t: hint %d, want %d", tc.waiting, tc.sticky, got, tc.want)
+		}
+	}
+}
+
 func TestPollGivesAWholeWorkflowTask(t *testing.T) {
 	f := newFront(t)
 	f.engine.begin(f.key("w").Run(runA), 3)
@@ -121,7 +134,7 @@ func TestPollGivesAWholeWorkflowTask(t *testing.T) {
 	task := f.workflowOffer(7)
 	task.Backlog, task.Scaling = true, 1
 	f.queues.describe = func(taskqueue.QueueKey) taskqueue.Description {
-		return taskqueue.Description{Stats: &taskqueuepb.TaskQueueStats{ApproximateBacklogCount: 12}}
+		return taskqueue.Description{Stats: &taskqueuepb.TaskQueueStats{ApproximateBacklogCount: 32}}
 	}
 	f.queues.tasks <- task
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -109,15 +109,15 @@ func (r *rig) boot() {
 	r.invoke = conn.Invoke
 	r.stop = func() {
 		r.stop = nil
-		conn.Close()
+		server.Stop() // clients see it go
 		queues.Stop()
-		server.Stop()
 		stopEngine()
 		for range 2 {
 			if err := <-stopped; err != nil && engineCtx.Err() == nil {
 				r.t.Errorf("the server ended: %v", err)
 			}
 		}
+		conn.Close()
 	}
 }
 

@@ -587,8 +587,11 @@ func (c *clients) probe(key ids.WorkflowKey) {
 	}
 	for range 3 {
 		id := c.s.id("update")
-		done := answered("update " + id)
-		c.s.rpc(c.sendUpdate(key, r.key.Run, id, enumspb.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_COMPLETED), done)
+		done, again := answered("update "+id), answered("poll of update "+id)
+		c.s.rpc(c.sendUpdate(key, r.key.Run, id, enumspb.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_COMPLETED), func(answer any, err error) {
+			done(answer, err)
+			c.s.rpc(c.sendPoll(knownUpdate{r.key, id}, enumspb.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_COMPLETED), again)
+		})
 	}
 	for _, u := range c.updates {
 		if u.run == r.key {

@@ -30,6 +30,10 @@ func renderText(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(query.Get("theme"), "dark") {
 		theme = "dark"
 	}
+	surface := "background"
+	if query.Get("overrideTheme") == "primary" { // what the frame stands on
+		surface = "primary"
+	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -38,8 +42,8 @@ func renderText(w http.ResponseWriter, r *http.Request) {
 		"frame-ancestors 'self'; form-action 'none'; sandbox allow-same-origin allow-popups allow-popups-to-escape-sandbox;",
 		base64.StdEncoding.EncodeToString(sum[:])))
 	_, _ = fmt.Fprintf(w, "<!doctype html>\n<html><head><meta charset=\"utf-8\"><title>Note</title>"+
-		"<base target=\"_blank\"><style>%s</style></head><body class=\"%s %s\"><main>%s</main></body></html>\n",
-		renderStyle, class, theme, renderMarkdown(query.Get("content")))
+		"<base target=\"_blank\"><style>%s</style></head><body class=\"%s %s %s\"><main>%s</main></body></html>\n",
+		renderStyle, class, theme, surface, renderMarkdown(query.Get("content")))
 }
 
 var (

@@ -23,8 +23,9 @@ const uiVersion = "2.55.0"
 type UIOptions struct {
 	// DefaultNamespace is what the UI opens with. Default "default".
 	DefaultNamespace string
-	// Reset, Batch and Pause tell that these are served; otherwise the UI does not offer them.
-	Reset, Batch, Pause bool
+	// Reset, Batch and Pause tell that these are served; otherwise the UI does not offer them. ActivityCommands are the
+	// pause, reset and change of options of a workflow's pending activity.
+	Reset, Batch, Pause, ActivityCommands bool
 }
 
 // NewUI makes the handler of Temporal's open-source web UI: its assets, the calls it makes under /api/v1, and /healthz.
@@ -95,7 +96,7 @@ func settings(o UIOptions) any {
 		"StartWorkflowDisabled":         false,
 		"HideWorkflowQueryErrors":       false,
 		"RefreshWorkflowCountsDisabled": false,
-		"ActivityCommandsDisabled":      false,
+		"ActivityCommandsDisabled":      !o.ActivityCommands,
 	}
 }
 

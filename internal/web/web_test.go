@@ -199,11 +199,11 @@ func TestMarkdownOfWorkflowsIsShownAndNeverRun(t *testing.T) {
 			t.Errorf("%q is\n%q, want\n%q", c.text, got, c.want)
 		}
 	}
-	w := do((&service{answer: empty}).ui(t), "GET", "/render?content=%3Cimg%20src%3Dx%3E&theme=dark&compact=true", "")
+	w := do((&service{answer: empty}).ui(t), "GET", "/render?content=%3Cimg%20src%3Dx%3E&theme=dark&compact=true&overrideTheme=primary", "")
 	if policy := w.Header().Get("Content-Security-Policy"); !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "script-src") {
 		t.Errorf("policy %q", policy)
 	}
-	if !strings.Contains(w.Body.String(), `<body class="compact dark">`) || strings.Contains(w.Body.String(), "<img") {
+	if !strings.Contains(w.Body.String(), `<body class="compact dark primary">`) || strings.Contains(w.Body.String(), "<img") {
 		t.Error(w.Body)
 	}
 }

@@ -158,8 +158,7 @@ type rig struct {
 	queue     string
 	workflows funcs // of all its workers, for replay
 	begun     []client.WorkflowRun
-	worker    worker.Worker // the one started last
-	skipWhy   string        // why histories are not replayed
+	skipWhy   string // why histories are not replayed
 }
 
 // newRig marks the test as parallel, bounds it, and makes it judge what it leaves behind.
@@ -184,7 +183,6 @@ func (r *rig) work(f funcs, options ...worker.Options) worker.Worker {
 		r.Fatalf("start worker: %v", err)
 	}
 	r.Cleanup(w.Stop)
-	r.worker = w
 	return w
 }
 

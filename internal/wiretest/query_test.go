@@ -15,8 +15,12 @@ import (
 
 type queryResponse = workflowservice.QueryWorkflowResponse
 
+func queryOf(id, run string) *workflowservice.QueryWorkflowRequest {
+	return &workflowservice.QueryWorkflowRequest{Namespace: ns, Execution: wf(id, run), Query: &querypb.WorkflowQuery{QueryType: "state"}}
+}
+
 func (r *rig) query(id, run string, change ...func(*workflowservice.QueryWorkflowRequest)) (*queryResponse, error) {
-	req := &workflowservice.QueryWorkflowRequest{Namespace: ns, Execution: wf(id, run), Query: &querypb.WorkflowQuery{QueryType: "state"}}
+	req := queryOf(id, run)
 	for _, c := range change {
 		c(req)
 	}

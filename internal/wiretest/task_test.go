@@ -21,6 +21,10 @@ func sticky() *taskqueuepb.TaskQueue {
 	return &taskqueuepb.TaskQueue{Name: "sticky", Kind: enumspb.TASK_QUEUE_KIND_STICKY, NormalName: "q"}
 }
 
+func stickyAttributes() *taskqueuepb.StickyExecutionAttributes {
+	return &taskqueuepb.StickyExecutionAttributes{WorkerTaskQueue: sticky(), ScheduleToStartTimeout: durationpb.New(5 * time.Second)}
+}
+
 // broken is why a worker's own code gives a task up.
 const broken = enumspb.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE
 
@@ -28,7 +32,7 @@ const broken = enumspb.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAIL
 func (k *task) completeSticky(commands ...*commandpb.Command) *workflowservice.RespondWorkflowTaskCompletedResponse {
 	k.r.t.Helper()
 	req := k.request(commands...)
-	req.StickyAttributes = &taskqueuepb.StickyExecutionAttributes{WorkerTaskQueue: sticky(), ScheduleToStartTimeout: durationpb.New(5 * time.Second)}
+	req.StickyAttributes = stickyAttributes()
 	return must[*workflowservice.RespondWorkflowTaskCompletedResponse](k.r)(k.r.RespondWorkflowTaskCompleted(k.r.ctx, req))
 }
 
@@ -203,7 +207,7 @@ func TestS059_Heartbeats(t *testing.T) {
 			r.pass(8 * time.Second)
 			req := k.request()
 			req.ForceCreateNewWorkflowTask, req.ReturnNewWorkflowTask = true, true
-			req.StickyAttributes = &taskqueuepb.StickyExecutionAttributes{WorkerTaskQueue: sticky(), ScheduleToStartTimeout: durationpb.New(5 * time.Second)}
+			req.StickyAttributes = stickyAttributes()
 			resp, err := r.RespondWorkflowTaskCompleted(r.ctx, req)
 			if err != nil {
 				r.refused(err, codes.NotFound, "workflow task heartbeat timeout")
@@ -231,7 +235,7 @@ func TestS060_NextTaskInline(t *testing.T) {
 		r.signal("w", "s")
 		req := k.request(startTimer("t", time.Minute))
 		req.ReturnNewWorkflowTask = true
-		req.StickyAttributes = &taskqueuepb.StickyExecutionAttributes{WorkerTaskQueue: sticky(), ScheduleToStartTimeout: durationpb.New(5 * time.Second)}
+		req.StickyAttributes = stickyAttributes()
 		resp := must[*workflowservice.RespondWorkflowTaskCompletedResponse](r)(r.RespondWorkflowTaskCompleted(r.ctx, req))
 		next := &task{resp.WorkflowTask, r}
 		next.judge()

@@ -328,6 +328,37 @@ func TestM144_UpdateOfAClosedRun(t *testing.T) {
 	})
 }
 
+func TestM153_ManyShippedEventsKeepTheTask(t *testing.T) {
+	bubble(t, func(r *rig) {
+		for id, c := range map[string]struct {
+			markers int
+			reset   int64
+		}{"few": {3, 3}, "many": {11, 0}} {
+			r.start(id)
+			var commands []*commandpb.Command
+			for range c.markers {
+				commands = append(commands, marker("m"))
+			}
+			r.take().completeSticky(commands...)
+			r.visitSticky()
+			u := r.updates(id, "u")
+			k := r.takeFrom(sticky())
+			is(r, "shipped events", len(k.History.Events), 1+c.markers+2)
+			req := k.request()
+			req.Messages = []*protocolpb.Message{k.reject()}
+			req.Capabilities = &workflowservice.RespondWorkflowTaskCompletedRequest_Capabilities{DiscardSpeculativeWorkflowTaskWithEvents: true}
+			resp := must[*workflowservice.RespondWorkflowTaskCompletedResponse](r)(r.RespondWorkflowTaskCompleted(r.ctx, req))
+			is(r, "history is reset to", resp.ResetHistoryEventId, c.reset)
+			u.get()
+			events := r.stored(id, "")
+			if kept := list(events[len(events)-1:]) == "WFTCompleted"; kept != (c.reset == 0) {
+				r.t.Errorf("%s: the history ends with %s", id, list(events[len(events)-3:]))
+			}
+			r.terminate(id)
+		}
+	})
+}
+
 func TestM163_TaskLostInARestart(t *testing.T) {
 	bubble(t, func(r *rig) {
 		r.idleRun("w")

@@ -151,7 +151,7 @@ func (d *draft) failForReset(base *State, in ResetWorkflow) {
 	d.Info.WFT.Dispatched = false // nothing of the rebuilt task is in the store
 	if !d.Info.WFT.Started() {
 		t := d.Info.WFT
-		t.StartedAt, t.RequestID, t.Identity = d.now(), in.Request.RequestId, resetter
+		t.StartedAt, t.RequestID, t.Identity, t.HistoryBytes = d.now(), in.Request.RequestId, resetter, d.Info.HistoryBytes
 		ev := d.startedEventOf(&t)
 		d.write(ev)
 	}

@@ -30,7 +30,8 @@ type task struct {
 	size      int64 // history size of the last WorkflowTaskStarted
 }
 
-// placeRetry judges the events around a retried task: they are written together, once it has completed.
+// placeRetry judges the events around a retried task: they are written together, once it has completed. A reset may cut
+// before that completion.
 func (w *walker) placeRetry() {
 	if w.task.state == taskNone || w.task.attempt < 2 {
 		return
@@ -39,7 +40,8 @@ func (w *walker) placeRetry() {
 	if w.task.state == taskStarted {
 		want = enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
 	}
-	w.need(w.is(want), RuleAttempt, "workflow task %d has attempt %d, so %s must be next",
+	reset := w.task.state == taskStarted && w.ev.GetWorkflowTaskFailedEventAttributes().GetCause() == enumspb.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW
+	w.need(w.is(want) || reset, RuleAttempt, "workflow task %d has attempt %d, so %s must be next",
 		w.task.scheduledID, w.task.attempt, want)
 }
 

@@ -255,6 +255,30 @@ func (l *life) act() {
 	}
 }
 
+// resetOne makes a new run out of a part of one that there is.
+func (l *life) resetOne() {
+	runs := l.listed("")
+	if len(runs) == 0 {
+		return
+	}
+	run := runs[l.rng.IntN(len(runs))].Execution
+	events := l.stored(run.WorkflowId, run.RunId)
+	at := events[l.rng.IntN(len(events))].EventId
+	for _, e := range events[at-1:] {
+		if contains(short(e.EventType), "WFTStarted", "WFTCompleted", "WFTFailed", "WFTTimedOut") {
+			at = e.EventId
+			break
+		}
+	}
+	_, err := l.reset(run.WorkflowId, run.RunId, at, func(r *workflowservice.ResetWorkflowExecutionRequest) {
+		r.RequestId = l.name("reset")
+		if l.oneIn(3) {
+			r.ResetReapplyExcludeTypes = []enumspb.ResetReapplyExcludeType{enumspb.ResetReapplyExcludeType(1 + l.rng.IntN(4))}
+		}
+	})
+	l.may(err)
+}
+
 func (l *life) step() {
 	switch n := l.rng.IntN(100); {
 	case n < 8:
@@ -281,6 +305,8 @@ func (l *life) step() {
 		l.may(l.tryTerminate(l.workflow(), "", ""))
 	case n < 94:
 		l.restart()
+	case n < 95:
+		l.resetOne()
 	default:
 		l.pass(time.Duration(l.rng.IntN(20_000)) * time.Millisecond)
 	}

@@ -147,7 +147,7 @@ func (c *client) start(ctx context.Context, id, workflowType string, args ...any
 
 // startOnce asks one time and does not care: the workflow may come to be or not.
 func (c *client) startOnce(ctx context.Context, id, workflowType string, args ...any) {
-	c.ledger.run(id, func(e *runEntry) { e.orphan = true })
+	c.ledger.run(id, func(e *runEntry) { e.orphan, e.alone = true, true })
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	r, err := c.service().StartWorkflowExecution(ctx, startRequest(id, workflowType, c.requestID(), args...))

@@ -26,7 +26,9 @@ type runEntry struct {
 	runID      string // of the acknowledged start; of the first run of a chain
 	child      bool   // started by a workflow, so its run ID is not known to the client
 	orphan     bool   // the client gave up asking: it may exist or not
+	alone      bool   // no client waits for its end
 	once       []int  // steps that may be attempted one time
+	stopped    string // how it was told to end, as an acknowledged request said: its last event
 	signals    map[int]*signalEntry
 	updates    []*updateEntry
 }

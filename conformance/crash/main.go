@@ -217,7 +217,7 @@ func (t *test) chaos(ctx context.Context, kills []kill, crew *crew) error {
 	return nil
 }
 
-// drain waits until every story has ended and every workflow that somebody left alone is closed.
+// drain waits until every story has ended, and with it every workflow it is about, and those that a client left alone.
 func (t *test) drain(ctx context.Context, sdk sdkclient.Client, wg *sync.WaitGroup) error {
 	done := make(chan struct{})
 	go func() { wg.Wait(); close(done) }()
@@ -228,16 +228,16 @@ func (t *test) drain(ctx context.Context, sdk sdkclient.Client, wg *sync.WaitGro
 	}
 	c := &client{number: -2, sdk: sdk, ledger: t.ledger, rng: t.rng}
 	t.ledger.mu.Lock()
-	var orphans []string
+	var alone []string
 	for id, e := range t.ledger.runs {
-		if e.orphan || e.runID != "" {
-			orphans = append(orphans, id)
+		if e.alone {
+			alone = append(alone, id)
 		}
 	}
 	t.ledger.mu.Unlock()
-	slices.Sort(orphans)
+	slices.Sort(alone)
 	a := &audit{client: c}
-	for _, id := range orphans {
+	for _, id := range alone {
 		if _, err := a.describe(ctx, id, ""); err != nil {
 			continue // it never came to be; the audit judges those that were acknowledged
 		}

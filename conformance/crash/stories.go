@@ -2,11 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/temporal"
 )
 
 // story is one thing a client does from start to end. It returns an error when something is definitely wrong.
@@ -22,6 +28,8 @@ var stories = []story{
 	{"messages", (*client).tellMessages},
 	{"relay", (*client).tellRelay},
 	{"abandoned start", (*client).tellAbandoned},
+	{"stop", (*client).tellStop},
+	{"outside", (*client).tellOutside},
 }
 
 // work tells stories until enough is closed, and finishes the one it is at. ctx bounds the whole.
@@ -150,6 +158,90 @@ func (c *client) tellRelay(ctx context.Context, key string) error {
 		return fmt.Errorf("relay %s returned the sum %d, want %d", key, sum, want)
 	}
 	return nil
+}
+
+// tellStop cancels or terminates a workflow: once that is acknowledged, it ends so.
+func (c *client) tellStop(ctx context.Context, key string) error {
+	run, err := c.start(ctx, key, "sleeper")
+	if err != nil {
+		return err
+	}
+	terminate := c.rng.IntN(2) == 0
+	cancelID, attempts := c.requestID(), 0
+	err = c.insist(ctx, "cancels and terminates", func(ctx context.Context) error {
+		attempts++
+		if !terminate {
+			_, err := c.service().RequestCancelWorkflowExecution(ctx, &workflowservice.RequestCancelWorkflowExecutionRequest{
+				Namespace: namespace, WorkflowExecution: execution(key, run), RequestId: cancelID})
+			return err
+		}
+		_, err := c.service().TerminateWorkflowExecution(ctx, &workflowservice.TerminateWorkflowExecutionRequest{
+			Namespace: namespace, WorkflowExecution: execution(key, run), Reason: "crash"})
+		return doneBefore(err, attempts)
+	})
+	if err != nil {
+		return err
+	}
+	want := enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED
+	if terminate {
+		want = enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED
+	}
+	c.ledger.run(key, func(e *runEntry) { e.stopped = want.String() })
+	return c.insist(ctx, "ends awaited", func(ctx context.Context) error {
+		err := c.sdk.GetWorkflow(ctx, key, run).Get(ctx, nil)
+		var failed *temporal.WorkflowExecutionError
+		if errors.As(err, &failed) {
+			return nil // the audit looks how
+		}
+		return err
+	})
+}
+
+// tellOutside completes an activity from outside, often before a worker has taken it.
+func (c *client) tellOutside(ctx context.Context, key string) error {
+	run, err := c.start(ctx, key, "waiter")
+	if err != nil {
+		return err
+	}
+	err = c.insist(ctx, "history watches", func(ctx context.Context) error {
+		for it := c.sdk.GetWorkflowHistory(ctx, key, run, true, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT); it.HasNext(); {
+			e, err := it.Next()
+			if err != nil || e.GetEventType() == enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED {
+				return err
+			}
+		}
+		return serviceerror.NewInvalidArgument("closed without its activity")
+	})
+	if err != nil {
+		return err
+	}
+	attempts := 0
+	err = c.insist(ctx, "activities completed by ID", func(ctx context.Context) error {
+		attempts++
+		_, err := c.service().RespondActivityTaskCompletedById(ctx, &workflowservice.RespondActivityTaskCompletedByIdRequest{
+			Namespace: namespace, WorkflowId: key, RunId: run, ActivityId: "outside", Result: payloads(key), Identity: "crash"})
+		return doneBefore(err, attempts)
+	})
+	if err != nil {
+		return err
+	}
+	var said string
+	if err := c.result(ctx, key, run, &said); err != nil {
+		return err
+	}
+	if said != key {
+		return fmt.Errorf("waiter %s was told %q", key, said)
+	}
+	return nil
+}
+
+// doneBefore takes "not found" for an acknowledgement when an earlier attempt, whose answer was lost, may have done it.
+func doneBefore(err error, attempts int) error {
+	var gone *serviceerror.NotFound
+	if attempts > 1 && errors.As(err, &gone) {
+		return nil
+	}
+	return err
 }
 
 // helper is a client for a goroutine beside this one, with chance of its own.

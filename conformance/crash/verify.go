@@ -126,7 +126,20 @@ func (a *audit) run(e *runEntry, runID string, status enumspb.WorkflowExecutionS
 		return ""
 	}
 	next := ""
-	switch last := events[len(events)-1]; last.GetEventType() {
+	last := events[len(events)-1]
+	if e.stopped != "" && e.stopped != last.GetEventType().String() {
+		complain("ends with %s, but the request to end with %s was acknowledged", last.GetEventType(), e.stopped)
+	}
+	switch last.GetEventType() {
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED:
+		if e.stopped == "" || status != enumspb.WORKFLOW_EXECUTION_STATUS_TERMINATED {
+			complain("terminated, but described as %s; asked for: %q", status, e.stopped)
+		}
+		return "" // the replayer knows no commands for it
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
+		if e.stopped == "" || status != enumspb.WORKFLOW_EXECUTION_STATUS_CANCELED {
+			complain("cancelled, but described as %s; asked for: %q", status, e.stopped)
+		}
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
 		if status != enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED {
 			complain("completed, but described as %s", status)

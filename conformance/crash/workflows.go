@@ -100,6 +100,9 @@ func (c *counted) Once(ctx context.Context, key string, index int) error {
 	return nil
 }
 
+// Outside leaves its result to somebody else.
+func (c *counted) Outside(context.Context) (string, error) { return "", activity.ErrResultPending }
+
 func stepOptions(ctx workflow.Context) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		StartToCloseTimeout: 2 * time.Second,
@@ -256,11 +259,24 @@ func forwarder(ctx workflow.Context, in forwardInput) (int, error) {
 	return sent, nil
 }
 
+// sleeper waits to be cancelled or terminated.
+func sleeper(ctx workflow.Context) error { return workflow.Sleep(ctx, time.Hour) }
+
+// waiter returns what somebody outside says is the result of its activity.
+func waiter(ctx workflow.Context) (string, error) {
+	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		ActivityID: "outside", StartToCloseTimeout: time.Minute, RetryPolicy: &temporal.RetryPolicy{MaximumAttempts: 1},
+	})
+	var said string
+	err := workflow.ExecuteActivity(ctx, "Outside").Get(ctx, &said)
+	return said, err
+}
+
 // registry is what workers and the replayer register workflows with.
 type registry interface{ RegisterWorkflow(w any) }
 
 func registerWorkflows(r registry) {
-	for _, w := range []any{chain, parent, relay, collector, forwarder} {
+	for _, w := range []any{chain, parent, relay, collector, forwarder, sleeper, waiter} {
 		r.RegisterWorkflow(w)
 	}
 }

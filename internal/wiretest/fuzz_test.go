@@ -283,7 +283,7 @@ func (g *target) script(c *choices) {
 }
 
 func TestEveryRPCSurvivesRandomRequests(t *testing.T) {
-	const rounds, requests = 100, 10
+	const rounds, requests = 40, 10
 	for part := range 4 {
 		t.Run(fmt.Sprint("part ", part), func(t *testing.T) {
 			t.Parallel()

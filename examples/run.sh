@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the examples against a server and compares what they print with their expected.txt.
 #
-#   examples/run.sh [NAME...]     names: python guide go typescript; all of them when none is given
+#   examples/run.sh [NAME...]     names: readme python guide go typescript; all of them when none is given
 #
 # The server is at TEMPORAL_ADDRESS (default localhost:7233). What has to be installed or built goes to a cache,
 # $PERDURE_CACHE or else the user's cache directory, so the tree stays clean and a second run is quick.
@@ -43,6 +43,18 @@ run_python() { # DIR PROGRAM
   PYTHONDONTWRITEBYTECODE=1 "${limit[@]+"${limit[@]}"}" "$venv/bin/python" "$1/$2"
 }
 
+run_readme() { # the program in the README, against the server under test
+  local venv program
+  venv=$cache/python-$( (python3 --version && cat "$here/python/greeting/requirements.txt") | cksum | tr -d ' ')
+  once "$venv" make_venv "$here/python/greeting/requirements.txt" || return
+  program=$(mktemp -d)
+  awk '/^```python/ {on = 1; next} /^```/ {on = 0} on' "$here/../README.md" |
+    sed "s/localhost:7233/${TEMPORAL_ADDRESS:-localhost:7233}/; s/greeting-1/greeting-$$-$RANDOM/" >"$program/readme.py"
+  # Its exit status says nothing: this SDK may crash while the interpreter ends. What it printed is compared.
+  PYTHONDONTWRITEBYTECODE=1 "${limit[@]+"${limit[@]}"}" "$venv/bin/python" -u "$program/readme.py" || true
+  rm -rf "$program"
+}
+
 run_go() { # DIR
   mkdir -p "$cache"
   (cd "$1" && GOWORK=off go build -o "$cache/greeting-go" .) || return
@@ -69,6 +81,7 @@ run_typescript() { # DIR
 
 run_one() {
   case $1 in
+    readme) run_readme ;;
     python) run_python "$here/python/greeting" greeting.py ;;
     guide) run_python "$here/python/guide" messages.py ;;
     go) run_go "$here/go/greeting" ;;
@@ -78,17 +91,18 @@ run_one() {
 
 expected() {
   case $1 in
+    readme) echo "$here/python/readme.expected.txt" ;;
     guide) echo "$here/python/guide/expected.txt" ;;
     *) echo "$here/$1/greeting/expected.txt" ;;
   esac
 }
 
-[ $# -gt 0 ] || set -- python guide go typescript
+[ $# -gt 0 ] || set -- readme python guide go typescript
 for name in "$@"; do
   case $name in
-    python | guide | go | typescript) ;;
+    readme | python | guide | go | typescript) ;;
     *)
-      echo "no example is called $name; there are python, guide, go and typescript" >&2
+      echo "no example is called $name; there are readme, python, guide, go and typescript" >&2
       exit 2
       ;;
   esac

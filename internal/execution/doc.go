@@ -6,8 +6,8 @@
 // the old state or Transition.Next, and an error leaves nothing to undo. apply is the only code that folds an event
 // into a state; Step uses it live, Rebuild uses it for reset and tests.
 //
-// A transition's parts are told apart by what a crash does to them: Next (but its volatile part), Events, Tasks and
-// Done are written in one batch; Replies and Offers are performed once that batch is durable and may be lost.
+// A transition's parts are told apart by what a crash does to them: Next (but its volatile part), Events, Put and
+// Delete are written in one batch; Replies and Offers are performed once that batch is durable and may be lost.
 //
 // What a file holds: state.go the records, input.go the inputs and answers, transition.go what a step gives back,
 // step.go the dispatch, apply.go the fold, and one file per concern: start.go, workflowtask.go, command*.go, close.go,

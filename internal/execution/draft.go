@@ -88,7 +88,7 @@ func (d *draft) durable() { d.tr.Durable = true }
 
 // Setters: one per table, each naming its row.
 
-func (d *draft) setDeadline(bit uint16, old, now deadline) {
+func (d *draft) setDeadline(old, now deadline) {
 	if old.at == now.at {
 		return
 	}
@@ -117,7 +117,7 @@ func (d *draft) setActivity(a *Activity) {
 	}
 	put(d, ownActivities, &d.Activities, a.ScheduledID, a)
 	d.row(RowActivity, a.ScheduledID, "")
-	d.setDeadline(ownDeadlines, deadline{at: was, activity: a.ScheduledID}, deadline{at: a.deadline(), activity: a.ScheduledID})
+	d.setDeadline(deadline{at: was, activity: a.ScheduledID}, deadline{at: a.deadline(), activity: a.ScheduledID})
 }
 
 func (d *draft) dropActivity(id ids.EventID) {
@@ -128,7 +128,7 @@ func (d *draft) dropActivity(id ids.EventID) {
 	if a.Dispatched {
 		d.unput(d.activityTask(a))
 	}
-	d.setDeadline(ownDeadlines, deadline{at: a.deadline(), activity: id}, deadline{})
+	d.setDeadline(deadline{at: a.deadline(), activity: id}, deadline{})
 	drop(d, ownActivities, &d.Activities, id)
 	drop(d, ownActivityID, &d.activityID, a.ActivityID)
 	d.row(RowActivity, id, "")
@@ -137,7 +137,7 @@ func (d *draft) dropActivity(id ids.EventID) {
 func (d *draft) setTimer(t *Timer) {
 	put(d, ownTimers, &d.Timers, t.ID, t)
 	d.row(RowTimer, 0, t.ID)
-	d.setDeadline(ownDeadlines, deadline{}, deadline{at: t.FireAt, timer: t.ID})
+	d.setDeadline(deadline{}, deadline{at: t.FireAt, timer: t.ID})
 }
 
 func (d *draft) dropTimer(id string) {
@@ -147,7 +147,7 @@ func (d *draft) dropTimer(id string) {
 	}
 	drop(d, ownTimers, &d.Timers, id)
 	d.row(RowTimer, 0, id)
-	d.setDeadline(ownDeadlines, deadline{at: t.FireAt, timer: id}, deadline{})
+	d.setDeadline(deadline{at: t.FireAt, timer: id}, deadline{})
 }
 
 func (d *draft) setChild(c *Child) {

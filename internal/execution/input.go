@@ -71,7 +71,6 @@ type Limits struct {
 	AttemptsBeforeReady   int32         // from this attempt on, queries and updates fail fast; 3
 	SpeculativeEvents     int           // events shipped with a speculative task that may still vanish; 10
 	LastFailureBytes      int           // activity's stored last failure; 4 KiB
-	ReapplyMax            int           // not bounded when zero
 }
 
 // DefaultLimits are the values of docs/compat.md.

@@ -25,6 +25,9 @@ type Service interface {
 	State(ctx context.Context, key ids.WorkflowKey, run ids.RunID) (*execution.State, error)
 	// History reads a page of a run's events.
 	History(ctx context.Context, q HistoryQuery) (*HistoryPage, error)
+	// Ledger returns the notes on the messages of a run; an empty run means all runs of the workflow ID, oldest first.
+	// NotFound error if there is no such run.
+	Ledger(ctx context.Context, key ids.WorkflowKey, run ids.RunID) ([]RunNotes, error)
 	// WaitHistory returns when the run has events from next on or is closed, or ctx is done (then ctx's error).
 	WaitHistory(ctx context.Context, run ids.RunKey, next ids.EventID) error
 }

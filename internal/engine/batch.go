@@ -33,6 +33,7 @@ type draft struct {
 	state  *execution.State // as of the last staging
 	rows   []execution.Row
 	tasks  []taskOp
+	notes  []execution.Note
 	first  ids.EventID
 	events []byte
 	shared bool // events is a transition's own slice
@@ -79,6 +80,8 @@ func (b *batch) reuse(seq uint64) *batch {
 	return b
 }
 
+const keptNotes = 8 // room for notes that an entry keeps between batches
+
 const opBytes = 256 // what a row or task is taken for before it is encoded
 
 // save stages everything of e that the store does not have.
@@ -99,7 +102,8 @@ func (s *Shard) save(e *entry) {
 	d.index = d.index || e.index
 	d.rows = append(d.rows, e.rows...)
 	d.tasks = append(d.tasks, e.tasks...)
-	b.bytes += opBytes * (len(e.rows) + len(e.tasks))
+	d.notes = append(d.notes, e.notes...)
+	b.bytes += opBytes * (len(e.rows) + len(e.tasks) + len(e.notes))
 	for _, op := range e.tasks {
 		if op.task.Kind == execution.TaskMessage {
 			b.messages = append(b.messages, message{e.key, op})
@@ -111,7 +115,10 @@ func (s *Shard) save(e *entry) {
 	}
 	e.unsaved = len(e.recent)
 	clear(e.tasks)
-	e.rows, e.tasks, e.index, e.lazy = e.rows[:0], e.tasks[:0], false, false
+	e.rows, e.tasks, e.notes, e.index, e.lazy = e.rows[:0], e.tasks[:0], e.notes[:0], false, false
+	if cap(e.notes) > keptNotes {
+		e.notes = nil
+	}
 	e.staged = b.seq
 }
 
@@ -127,10 +134,10 @@ func (d *draft) append(c chunk) {
 }
 
 // seal encodes the batch.
-func (b *batch) seal(core *Core, fence storage.Fence) *storage.Batch {
+func (b *batch) seal(core *Core, l *execution.Limits, fence storage.Fence) *storage.Batch {
 	b.out.Fence = fence
 	for _, d := range b.drafts {
-		d.encode(&b.out, core)
+		d.encode(&b.out, core, l)
 		d.entry.draft = nil
 	}
 	b.out.Ops = append(b.out.Ops, b.ops...)
@@ -140,15 +147,21 @@ func (b *batch) seal(core *Core, fence storage.Fence) *storage.Batch {
 	return &b.out
 }
 
-func (d *draft) encode(out *storage.Batch, core *Core) {
+func (d *draft) encode(out *storage.Batch, core *Core, l *execution.Limits) {
 	k, st := d.entry.key, d.state
 	d.rows = append(d.rows, execution.Row{Kind: execution.RowInfo})
 	slices.SortFunc(d.rows, compareRows)
 	for _, row := range slices.Compact(d.rows) {
 		if value, ok := record.EncodeRow(st, row); ok {
 			out.Set(record.RowKey(k, row), value)
+			if m, ok := execution.SeenRow(k.Run, row); ok && !l.ForgetRuns {
+				out.Set(record.SeenKey(k.Of(), m), record.EncodeCurrent(k.Run))
+			}
 		} else {
 			out.Delete(record.RowKey(k, row))
+			if m, ok := execution.SeenRow(k.Run, row); ok && !l.ForgetRuns {
+				out.Delete(record.SeenKey(k.Of(), m))
+			}
 		}
 	}
 	if len(d.events) > 0 {
@@ -162,8 +175,37 @@ func (d *draft) encode(out *storage.Batch, core *Core) {
 			out.Set(record.TaskKey(k, &op.task), record.EncodeTask(k, &op.task))
 		}
 	}
+	d.encodeNotes(out, l.LedgerNotes)
 	if d.index {
 		d.encodeIndex(out, core)
+	}
+}
+
+// encodeNotes writes the ledger: what one batch has to say of a message goes into one row. A row has the place of its
+// first note in a ring of max places, so that the newest overwrites the oldest and nothing has to be counted or removed.
+func (d *draft) encodeNotes(out *storage.Batch, max int) {
+	if len(d.notes) == 1 {
+		out.Set(record.LedgerKey(d.entry.key, d.notes[0].Number, max), record.EncodeNotes(d.notes))
+		return
+	}
+	type message struct {
+		kind execution.NoteKind
+		id   string
+	}
+	var rows [][]execution.Note
+	of := make(map[message]int)
+	for _, n := range d.notes[len(d.notes)-min(len(d.notes), max):] {
+		m := message{n.Kind, n.ID}
+		i, known := of[m]
+		if !known || n.ID == "" {
+			i = len(rows)
+			rows = append(rows, nil)
+			of[m] = i
+		}
+		rows[i] = append(rows[i], n)
+	}
+	for _, notes := range rows {
+		out.Set(record.LedgerKey(d.entry.key, notes[0].Number, max), record.EncodeNotes(notes))
 	}
 }
 

@@ -28,6 +28,7 @@ type call struct {
 	watch   *watcher
 	touch   func()
 	stored  storedEvents // what Needs asked for, so far
+	recalls recalls      // what Recalls asked for, so far; nil: nothing was asked yet
 	counted bool         // counts against the shard's bound
 	rung    *timerItem   // in is the engine's own TimerDue
 	order   uint64       // of arrival

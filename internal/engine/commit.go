@@ -54,7 +54,7 @@ func (s *Shard) seal() (out *storage.Batch, err error) {
 			err = fmt.Errorf("encode batch: %v", p)
 		}
 	}()
-	out = s.open.seal(s.core, storage.Fence{Shard: s.id, Epoch: s.epoch})
+	out = s.open.seal(s.core, s.opts.Limits, storage.Fence{Shard: s.id, Epoch: s.epoch})
 	s.seq++
 	next := s.idle
 	if next == nil {

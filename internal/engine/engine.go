@@ -79,7 +79,8 @@ func (e *Engine) State(ctx context.Context, key ids.WorkflowKey, run ids.RunID) 
 // view is one consistent look at a run.
 type view struct {
 	state  *execution.State
-	recent []chunk // the newest events, without gaps up to the state's NextEventID
+	recent []chunk          // the newest events, without gaps up to the state's NextEventID
+	notes  []execution.Note // those of the ledger that no batch has yet
 }
 
 func (e *Engine) view(ctx context.Context, key ids.WorkflowKey, run ids.RunID) (*view, error) {

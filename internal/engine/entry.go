@@ -43,10 +43,12 @@ type entry struct {
 	// What transitions that were not durable left to be written with the next one that is.
 	rows  []execution.Row
 	tasks []taskOp
+	notes []execution.Note
 	index bool
 	lazy  bool // there was one since the last staging
 
 	staged uint64 // newest batch with something of this run
+	born   uint64 // batch in which it came to be; zero: before it was loaded
 	draft  *draft // this run's part of the open batch
 
 	attributes   int // encoded size of memo and search attributes
@@ -75,7 +77,7 @@ func (e *entry) visible() *execution.State {
 
 // unwritten tells whether forgetting the entry would lose more than a transition declared losable.
 func (e *entry) unwritten() bool {
-	return e.lazy && (e.state.Volatile.Unsaved || e.unsaved < len(e.recent) || len(e.rows) > 0 || len(e.tasks) > 0 || e.index)
+	return e.lazy && (e.state.Volatile.Unsaved || e.unsaved < len(e.recent) || len(e.rows) > 0 || len(e.tasks) > 0 || len(e.notes) > 0 || e.index)
 }
 
 // evictable tells whether the entry can be forgotten, given that all batches up to durable are.
@@ -94,11 +96,12 @@ const (
 	entryBytes   = 2 << 10 // header, start record and bookkeeping
 	pendingBytes = 512     // one pending thing
 	chunkBytes   = 80      // a chunk beside its bytes
+	noteBytes    = 256     // a note that is not staged
 )
 
 // measure estimates the entry's memory anew.
 func (e *entry) measure() int {
-	n := entryBytes + len(e.key.Workflow) + e.attributes + e.recentBytes + chunkBytes*len(e.recent)
+	n := entryBytes + len(e.key.Workflow) + e.attributes + e.recentBytes + chunkBytes*len(e.recent) + noteBytes*len(e.notes)
 	st := e.state
 	if st == nil {
 		return n

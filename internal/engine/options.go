@@ -57,6 +57,7 @@ type Commit struct {
 // Core is the pure part that the engine drives. All fields have to be set; see DefaultCore.
 type Core struct {
 	Needs    func(*execution.State, execution.Input) []ids.EventID
+	Recalls  func(*execution.State, execution.Input, *execution.Limits) []execution.Seen
 	Step     func(*execution.State, execution.Input, *execution.Env) *execution.Transition
 	Save     func(*execution.State, *execution.Env) *execution.Transition // nil: nothing to save
 	Deliver  func(ids.RunKey, *execution.Message) (ids.WorkflowKey, ids.RunID, execution.Input, bool)
@@ -69,6 +70,7 @@ type Core struct {
 func DefaultCore() *Core {
 	return &Core{
 		Needs:    execution.Needs,
+		Recalls:  execution.Recalls,
 		Step:     execution.Step,
 		Save:     execution.Save,
 		Deliver:  execution.Deliver,

@@ -2,10 +2,13 @@ package engine
 
 import (
 	"bytes"
+	"errors"
+	"slices"
 	"time"
 
 	"github.com/perdure/perdure/internal/clock"
 	"github.com/perdure/perdure/internal/execution"
+	"github.com/perdure/perdure/internal/ids"
 	"github.com/perdure/perdure/internal/record"
 	"github.com/perdure/perdure/internal/storage"
 )
@@ -73,12 +76,38 @@ func (r *removal) history() { r.prefix(record.HistoryPrefix(r.e.key), nil, r.mes
 // messages go before the rows: without its sender a message is dropped at the next start anyway.
 func (r *removal) messages() {
 	first := record.TaskKey(r.e.key, &execution.Task{Kind: execution.TaskMessage})
-	r.prefix(first[:len(first)-8], nil, r.rows)
+	r.prefix(first[:len(first)-8], nil, r.ledger)
 }
+
+func (r *removal) ledger() { r.prefix(record.LedgerPrefix(r.e.key), nil, r.rows) }
 
 func (r *removal) rows() {
 	timer := storage.Op{Key: timerKey(r.e.key, r.row), Delete: true}
 	r.prefix(record.RunPrefix(r.e.key), &timer, func() { r.s.drop(r.e) })
+}
+
+// seenRows are the rows by which later runs recall what this one took, as far as they still name it.
+func seenRows(reader storage.Reader, run ids.RunKey, rows [][]byte) (out [][]byte, err error) {
+	for _, row := range rows {
+		_, parsed, err := record.ParseRowKey(row)
+		if err != nil {
+			continue // not a row of the run's state
+		}
+		m, ok := execution.SeenRow(run.Run, parsed)
+		if !ok {
+			continue
+		}
+		key := record.SeenKey(run.Of(), m)
+		value, err := reader.Get(key)
+		switch {
+		case errors.Is(err, storage.ErrNotFound):
+		case err != nil:
+			return nil, err
+		case bytes.Equal(value, record.EncodeCurrent(run.Run)):
+			out = append(out, key)
+		}
+	}
+	return out, nil
 }
 
 func (r *removal) prefix(prefix []byte, last *storage.Op, then func()) {
@@ -90,18 +119,21 @@ func (r *removal) prefix(prefix []byte, last *storage.Op, then func()) {
 func (r *removal) remove(start, end []byte, last *storage.Op, then func()) {
 	s := r.s
 	s.job(func(reader storage.Reader) func() {
-		var keys [][]byte
+		var keys, seen [][]byte
 		err := reader.ScanReverse(start, end, func(key, _ []byte) bool {
 			keys = append(keys, bytes.Clone(key))
 			return len(keys) < removeRows
 		})
+		if err == nil {
+			seen, err = seenRows(reader, r.e.key, keys)
+		}
 		return func() {
 			if err != nil {
 				_ = s.readFailed("remove run", r.e.key, err)
 				s.after(s.now().Add(removeRetry), func() { r.remove(start, end, last, then) })
 				return
 			}
-			for _, k := range keys {
+			for _, k := range slices.Concat(keys, seen) {
 				s.stage(storage.Op{Key: k, Delete: true})
 			}
 			if len(keys) == removeRows {

@@ -50,7 +50,8 @@ const testNS = ids.NamespaceID("aaaaaaaa-0000-4000-8000-000000000001")
 
 func testCore() *Core {
 	return &Core{
-		Needs: testNeeds, Step: testStep, Save: testSave, Deliver: testDeliver, Respond: testRespond,
+		Recalls: func(*execution.State, execution.Input, *execution.Limits) []execution.Seen { return nil },
+		Needs:   testNeeds, Step: testStep, Save: testSave, Deliver: testDeliver, Respond: testRespond,
 		Deadline: func(s *execution.State) clock.Nanos { return earlier(s.Info.RunDeadline, s.Info.RetentionUntil) },
 		Summary: func(s *execution.State) *workflowpb.WorkflowExecutionInfo {
 			return &workflowpb.WorkflowExecutionInfo{HistoryLength: s.Info.NextEventID - 1,

@@ -48,7 +48,7 @@ func (s *Shard) view(c *call, e *entry, st *execution.State) {
 	if st == nil {
 		f.err = errNotFound(c.key, c.run)
 	} else {
-		f.answer = &view{state: st, recent: slices.Clip(e.recent)}
+		f.answer = &view{state: st, recent: slices.Clip(e.recent), notes: slices.Clone(e.notes)}
 	}
 	s.release(s.settled(e), f)
 }
@@ -79,6 +79,9 @@ func pendingDispatch(st *execution.State, o execution.Offer) bool {
 func (s *Shard) input(c *call, e *entry, st *execution.State) bool {
 	if e != nil {
 		ready, err := s.prepare(c, e, st)
+		if ready && err == nil {
+			ready, err = s.recall(c, e, st)
+		}
 		if err != nil {
 			s.finish(c, nil, err)
 			return true
@@ -102,7 +105,7 @@ func (s *Shard) step(c *call, e *entry, st *execution.State) (t *execution.Trans
 	if e != nil {
 		env.Key = e.key
 	}
-	env.Stored = c.stored
+	env.Stored, env.Recalled = c.stored, c.recalls.states
 	t = s.core.Step(st, c.in, env)
 	if t == nil {
 		return nil, errInternal("the step gave no transition")
@@ -216,6 +219,9 @@ func (s *Shard) adopt(n *execution.Transition, durable bool) *entry {
 		return r.Kind == execution.RowMemo || r.Kind == execution.RowSearchAttributes
 	})
 	e.state, e.known = n.Next, true
+	if fresh {
+		e.born = s.open.seq
+	}
 	if attributes {
 		e.measureAttributes()
 	}
@@ -229,6 +235,7 @@ func (s *Shard) adopt(n *execution.Transition, durable bool) *entry {
 	for _, t := range n.Put {
 		e.tasks = append(e.tasks, taskOp{t, false})
 	}
+	e.addNotes(n.Notes, s.opts.Limits.LedgerNotes)
 	e.index = e.index || n.Index
 	e.lazy = e.lazy || moved || n.Index || len(n.Rows)+len(n.Put)+len(n.Delete) > 0
 	if n.Current && e.wf.current != e.key.Run {

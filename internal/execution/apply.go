@@ -25,7 +25,7 @@ func apply(d *draft, ev *historypb.HistoryEvent) {
 		a := ev.GetWorkflowTaskCompletedEventAttributes()
 		d.Info.LastCompletedStartedID, d.Info.LastCompletedID = a.StartedEventId, ev.EventId
 		d.Info.NextAttempt, d.Info.WFTFailures = 1, 0
-		d.Info.CloseAttempted = false
+		d.Info.CloseAttempted, d.Info.TaskProblem = false, ""
 		if v := a.WorkerVersion; v != nil {
 			d.Info.WorkerVersion = mustMarshal(deterministic, v)
 		}
@@ -171,7 +171,10 @@ func apply(d *draft, ev *historypb.HistoryEvent) {
 // settle folds in what only an event's ID can tell, once it has one.
 func settle(d *draft, ev *historypb.HistoryEvent) {
 	switch ev.EventType {
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED:
+		d.Info.MessageMark = ev.EventId
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
+		d.Info.MessageMark = ev.EventId
 		settleRequest(d, ev.GetWorkflowExecutionSignaledEventAttributes().RequestId, ev.EventId)
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED:
 		settleRequest(d, ev.GetWorkflowExecutionOptionsUpdatedEventAttributes().AttachedRequestId, ev.EventId)

@@ -295,7 +295,8 @@ func told(st, live *execution.State) *execution.State {
 		info.LastResetTime, info.RunDeadline = 0, 0
 	}
 	info.ResetRunID = ""
-	start.RequestID, start.Namespace, start.FirstStartTime = "", "", 0
+	info.LedgerNext, info.TaskProblem = 0, ""
+	start.RequestID, start.Namespace, start.FirstStartTime, start.Follows = "", "", 0, false
 	out := &execution.State{Key: st.Key, Info: info, Start: &start, Memo: st.Memo, SearchAttributes: st.SearchAttributes}
 	rows := &execution.Rows{}
 	for _, a := range st.Activities.All {

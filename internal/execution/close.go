@@ -41,6 +41,7 @@ func (d *draft) closeRun(ev *historypb.HistoryEvent, continued bool) {
 	for _, e := range d.Cancels.All {
 		d.unsend(e.Outbox)
 	}
+	d.noteClosed(ev.EventType)
 	if d.Info.WFT.Kind != TaskNormal {
 		d.clearTask() // its events were never written and never will be
 	}
@@ -275,11 +276,8 @@ func (d *draft) successorAttributes(by enumspb.ContinueAsNewInitiator) *historyp
 func (d *draft) succeed(a *historypb.WorkflowExecutionStartedEventAttributes) *Transition {
 	env := *d.env
 	env.Now, env.StickyAlive = d.now(), false
-	n := begin(&env, env.NewRunID, string(env.NewRunID), a, nil, nil)
-	s := *n.State.Start
-	s.FirstStartTime = d.Start.FirstStartTime
-	n.State.Start = &s
-	return n.finish()
+	s := Start{RequestID: string(env.NewRunID), Follows: true, FirstStartTime: d.Start.FirstStartTime}
+	return begin(&env, s, a, nil, nil).finish()
 }
 
 func (c *completion) cancelWorkflow(cmd *commandpb.Command) *badCommand {

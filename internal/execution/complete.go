@@ -171,6 +171,7 @@ func (c *completion) completeEvent(t *WorkflowTask) {
 			ScheduledEventId: t.ScheduledID, StartedEventId: t.StartedID, Identity: c.req.Identity,
 			BinaryChecksum: c.req.BinaryChecksum, WorkerVersion: c.req.WorkerVersionStamp, SdkMetadata: c.req.SdkMetadata,
 			MeteringMetadata: c.req.MeteringMetadata, Deployment: c.req.Deployment, VersioningBehavior: c.req.VersioningBehavior}}
+	c.noteTaskDone(t, c.req.Identity)
 	c.write(ev)
 	c.completedID = ev.EventId
 	c.addResetPoint(ev)

@@ -29,6 +29,8 @@ type Env struct {
 	StickyAlive bool
 	// Stored holds the events that Needs asked for, by ID.
 	Stored map[ids.EventID]*historypb.HistoryEvent
+	// Recalled holds the states of the earlier runs that took the messages Recalls named.
+	Recalled map[Seen]*State
 }
 
 // Namespace is what a step may know of the namespace of its run.
@@ -71,6 +73,10 @@ type Limits struct {
 	AttemptsBeforeReady   int32         // from this attempt on, queries and updates fail fast; 3
 	SpeculativeEvents     int           // events shipped with a speculative task that may still vanish; 10
 	LastFailureBytes      int           // activity's stored last failure; 4 KiB
+	LedgerNotes           int           // notes kept of each run's messages; 1024; zero: no ledger
+	// ForgetRuns: a message is told from its repetition only by the run it reaches, as the reference does. False: by any
+	// run of the workflow ID that is still kept.
+	ForgetRuns bool
 }
 
 // DefaultLimits are the values of docs/compat.md.
@@ -81,7 +87,7 @@ func DefaultLimits() *Limits {
 		UpdatesInFlight: 10, UpdatesInFlightBytes: 20 << 20, UpdatesTotal: 2000, SuggestUpdatesPercent: 90, BufferedQueries: 100,
 		HistoryEvents: 51200, HistoryBytes: 50 << 20, SuggestEvents: 4096, SuggestBytes: 4 << 20,
 		TaskTimeoutDefault: 10 * time.Second, TaskTimeoutMax: 120 * time.Second, HeartbeatTotal: 30 * time.Minute,
-		SpeculativeTimeout: 5 * time.Second, AttemptsBeforeReady: 3, SpeculativeEvents: 10, LastFailureBytes: 4 << 10,
+		SpeculativeTimeout: 5 * time.Second, AttemptsBeforeReady: 3, SpeculativeEvents: 10, LastFailureBytes: 4 << 10, LedgerNotes: 1024,
 	}
 }
 

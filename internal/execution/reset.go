@@ -102,7 +102,7 @@ func resetRun(st *State, in ResetWorkflow, env *Env) (*draft, error) {
 		d.tr.EventBytes = appendEvent(d.tr.EventBytes, ev)
 	}
 	s := *d.Start
-	s.RequestID, s.Namespace, s.FirstStartTime = in.Request.RequestId, env.Namespace.Name, st.Start.FirstStartTime
+	s.RequestID, s.Namespace, s.FirstStartTime, s.Follows = in.Request.RequestId, env.Namespace.Name, st.Start.FirstStartTime, true
 	d.State.Start = &s
 	d.setRequest(&Request{ID: s.RequestID, Type: enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED, EventID: cut})
 	d.Info.LastResetTime = env.Now

@@ -10,14 +10,19 @@ import (
 func stepSignal(st *State, in SignalWorkflow, env *Env) *Transition {
 	if in.RequestID != "" {
 		if r, ok := st.Requests.Get(in.RequestID); ok {
-			return answer(st, &SignalAnswer{RunID: st.Key.Run, EventID: r.EventID})
+			return noted(st, env, in.note(NoteRepeated), &SignalAnswer{RunID: st.Key.Run, EventID: r.EventID}, nil)
 		}
 	}
+	if old, r := env.recalledRequest(in.RequestID); old != nil {
+		n := in.note(NoteRepeated)
+		n.Text = "run " + string(old.Key.Run) + " took it"
+		return noted(st, env, n, &SignalAnswer{RunID: old.Key.Run, EventID: r.EventID}, nil)
+	}
 	if !st.Open() {
-		return refuse(st, errCompleted())
+		return refuseNoted(st, env, in.note(0), errCompleted())
 	}
 	if err := signalAllowed(st, in, env); err != nil {
-		return refuse(st, err)
+		return refuseNoted(st, env, in.note(0), err)
 	}
 	if in.ChildOnly && !childOf(st, in.FromKey) {
 		return refuse(st, notFoundf("workflow parent does not match"))
@@ -61,23 +66,24 @@ func (d *draft) signalEvent(in SignalWorkflow) *historypb.HistoryEvent {
 func (d *draft) arriveSignal(in SignalWorkflow) *historypb.HistoryEvent {
 	ev := d.signalEvent(in)
 	d.arrive(ev, nil)
+	d.arrived(in.note(0), ev)
 	return ev
 }
 
 // writeSignal puts a signal into the history of a run that is being started.
 func (d *draft) writeSignal(in SignalWorkflow) {
-	d.write(d.signalEvent(in))
+	d.arrived(in.note(0), d.write(d.signalEvent(in)))
 }
 
 // signalWithStart delivers the signal half to the open run. Unlike a plain signal, limits come before the check for a
 // repeated request, and a first workflow task that was to wait is scheduled at once.
 func signalWithStart(st *State, in SignalWorkflow, env *Env, a *StartAnswer) *Transition {
 	if err := signalAllowed(st, in, env); err != nil {
-		return refuse(st, err)
+		return refuseNoted(st, env, in.note(0), err)
 	}
 	if in.RequestID != "" {
 		if _, ok := st.Requests.Get(in.RequestID); ok {
-			return answer(st, a)
+			return noted(st, env, in.note(NoteRepeated), a, nil)
 		}
 	}
 	d := newDraft(st, env)
@@ -109,6 +115,11 @@ func stepCancel(st *State, in RequestCancel, env *Env) *Transition {
 		WorkflowExecutionCancelRequestedEventAttributes: &historypb.WorkflowExecutionCancelRequestedEventAttributes{
 			Cause: in.Reason, ExternalInitiatedEventId: in.FromInitiatedID, ExternalWorkflowExecution: in.From, Identity: in.Identity}}
 	d.arrive(ev, nil)
+	n := Note{Kind: NoteCancel, ID: in.RequestID, Identity: in.Identity}
+	if in.From != nil {
+		n.From = ids.WorkflowID(in.From.WorkflowId)
+	}
+	d.arrived(n, ev)
 	d.Info.FirstBackoffEnd = 0 // a cancelled run does not wait for its first task
 	tr := d.finish()
 	tr.Answer = ok

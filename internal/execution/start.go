@@ -14,7 +14,6 @@ import (
 
 	"github.com/perdure/perdure/internal/backoff"
 	"github.com/perdure/perdure/internal/clock"
-	"github.com/perdure/perdure/internal/ids"
 )
 
 // stepStart starts a run, alone or together with a signal or an update, under the workflow ID policies. cur is the
@@ -24,6 +23,9 @@ func stepStart(cur *State, in StartWorkflow, env *Env) *Transition {
 		if tr := startKnown(cur, in, env); tr != nil {
 			return tr
 		}
+		if tr := startRecalled(cur, in, env); tr != nil {
+			return tr
+		}
 		if cur.Open() {
 			return startOnOpen(cur, in, env)
 		}
@@ -31,7 +33,7 @@ func stepStart(cur *State, in StartWorkflow, env *Env) *Transition {
 			return refuse(cur, err)
 		}
 	}
-	d, eager := startRun(env, in)
+	d, eager := startRun(env, in, cur != nil)
 	return newRunTransition(cur, d, eager, in)
 }
 
@@ -100,7 +102,7 @@ func startOnOpen(cur *State, in StartWorkflow, env *Env) *Transition {
 	case enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING:
 		return startJoin(cur, in, env, false)
 	case enumspb.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING:
-		n, eager := startRun(env, in)
+		n, eager := startRun(env, in, true)
 		d := newDraft(cur, env)
 		d.terminate("TerminateIfRunning WorkflowIdReusePolicy", textPayloads("terminated by new runID: "+string(env.NewRunID)), "history-service", nil)
 		tr := d.finish()
@@ -170,8 +172,8 @@ func alreadyStarted(cur *State, format string) *Error {
 	return e
 }
 
-// startRun makes the draft of a fresh run from a start request.
-func startRun(env *Env, in StartWorkflow) (*draft, *WorkflowTaskStarted) {
+// startRun makes the draft of a fresh run from a start request. follows: the workflow ID had a run before.
+func startRun(env *Env, in StartWorkflow, follows bool) (*draft, *WorkflowTaskStarted) {
 	req := in.Request
 	run := env.NewRunID
 	a := &historypb.WorkflowExecutionStartedEventAttributes{
@@ -204,7 +206,7 @@ func startRun(env *Env, in StartWorkflow) (*draft, *WorkflowTaskStarted) {
 	}
 	eager := in.Eager && req.RequestEagerExecution && delay == 0
 	a.EagerExecutionAccepted = eager
-	d := begin(env, run, req.RequestId, a, req.UserMetadata, req.Links)
+	d := begin(env, Start{RequestID: req.RequestId, Follows: follows}, a, req.UserMetadata, req.Links)
 	d.Info.AwaitingParent = in.Parent != nil
 	if in.Signal != nil {
 		d.writeSignal(*in.Signal)
@@ -237,12 +239,14 @@ func setTimeouts(a *historypb.WorkflowExecutionStartedEventAttributes, execution
 	a.WorkflowTaskTimeout, a.FirstWorkflowTaskBackoff = durationpb.New(task), durationpb.New(delay)
 }
 
-// begin makes a new run and writes its first event. finish schedules the first workflow task unless the run backs off.
-func begin(env *Env, run ids.RunID, requestID string, a *historypb.WorkflowExecutionStartedEventAttributes,
+// begin makes a new run, env.NewRunID, and writes its first event; s has what that event does not tell. finish schedules
+// the first workflow task unless the run backs off.
+func begin(env *Env, s Start, a *historypb.WorkflowExecutionStartedEventAttributes,
 	meta *sdkpb.UserMetadata, links []*commonpb.Link) *draft {
 	key := env.Key
-	key.Run = run
-	st := &State{Key: key, Start: &Start{RequestID: requestID, Namespace: env.Namespace.Name}, Info: Info{NextEventID: 1}}
+	key.Run = env.NewRunID
+	s.Namespace = env.Namespace.Name
+	st := &State{Key: key, Start: &s, Info: Info{NextEventID: 1}}
 	d := newDraft(st, env)
 	d.tr.Current, d.tr.Index = true, true
 	ev := d.newEvent(enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED)

@@ -85,6 +85,9 @@ type Info struct {
 	RetentionUntil clock.Nanos `cbor:"33,keyasint,omitempty"` // when a closed run is removed
 	OpenUpdates    int32       `cbor:"35,keyasint,omitempty"` // accepted, not completed
 	NextAttempt    int32       `cbor:"34,keyasint,omitempty"` // attempt of the next workflow task; zero: 1
+	LedgerNext     int64       `cbor:"36,keyasint,omitempty"` // number of the next note
+	MessageMark    ids.EventID `cbor:"37,keyasint,omitempty"` // newest Signaled or CancelRequested event
+	TaskProblem    string      `cbor:"38,keyasint,omitempty"` // why the last workflow task did not complete, for people to read
 }
 
 // Start is what a run was started with and never changes. Input and headers stay in history.
@@ -121,6 +124,7 @@ type Start struct {
 	LatestResult   bool        `cbor:"26,keyasint,omitempty"` // event 1 holds a last completion result (cron)
 	PriorityKey    int32       `cbor:"27,keyasint,omitempty"` // 1 first to 5 last
 	Namespace      string      `cbor:"28,keyasint,omitempty"` // the namespace name when the run started
+	Follows        bool        `cbor:"29,keyasint,omitempty"` // the workflow ID had a run before this one
 }
 
 // WorkflowTaskKind tells how a workflow task is kept.
@@ -262,6 +266,7 @@ type Volatile struct {
 	// not leave the cache before it was written.
 	Unsaved       bool
 	SpecTimeoutAt clock.Nanos // schedule-to-start deadline of a speculative workflow task; zero: none
+	Refused       string      // the message that was refused last, whose sender may be trying again
 }
 
 // Empty tells whether forgetting the volatile part would lose nothing that somebody waits for.

@@ -28,6 +28,8 @@ type Transition struct {
 	// Delete comes first: a row in both is put anew.
 	Put    []Task
 	Delete []Task
+	// Notes are to be added to the run's ledger.
+	Notes []Note
 	// Successor is a new run of the same workflow ID, made in the same batch (start, continue-as-new, retry, cron, reset).
 	Successor *Transition
 	// Current makes Next's run the current run of its workflow ID.

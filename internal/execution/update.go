@@ -26,19 +26,24 @@ type updateResult struct {
 }
 
 func stepUpdate(st *State, in UpdateWorkflow, env *Env) *Transition {
+	if old, u := env.recalledUpdate(in.Request.GetMeta().GetUpdateId(), in.FirstRunID); old != nil {
+		n := updateNote(in.Request, NoteRepeated)
+		n.Text = "run " + string(old.Key.Run) + " took it"
+		return noted(st, env, n, closedUpdate(old, u), nil)
+	}
 	if chainMismatch(st, in.FirstRunID) {
 		return refuse(st, notFoundf("workflow execution not found"))
 	}
 	if !st.Open() {
 		if u, ok := st.Updates.Get(in.Request.GetMeta().GetUpdateId()); ok && u.AcceptedID != 0 {
-			return answer(st, closedUpdate(st, u))
+			return noted(st, env, updateNote(in.Request, NoteRepeated), closedUpdate(st, u), nil)
 		}
-		return refuse(st, errCompleted())
+		return refuseNoted(st, env, updateNote(in.Request, 0), errCompleted())
 	}
 	d := newDraft(st, env)
 	a, err := d.admit(in)
 	if err != nil {
-		return refuse(st, err)
+		return refuseNoted(st, env, updateNote(in.Request, 0), err)
 	}
 	tr := d.finish()
 	if a != nil {
@@ -87,6 +92,7 @@ func (d *draft) admit(in UpdateWorkflow) (*UpdateAnswer, error) {
 	}
 	id := in.Request.GetMeta().GetUpdateId()
 	if a, known := d.attach(id, in.Wait, in.Waiter); known {
+		d.note(updateNote(in.Request, NoteRepeated))
 		return a, nil
 	}
 	u := &LiveUpdate{ID: id, Request: in.Request, Size: proto.Size(in.Request)}
@@ -99,6 +105,7 @@ func (d *draft) admit(in UpdateWorkflow) (*UpdateAnswer, error) {
 		u.Waiters = []updateWaiter{{in.Waiter, in.Wait}}
 	}
 	d.setLive(u)
+	d.note(updateNote(in.Request, NoteReceived))
 	return nil, nil
 }
 
@@ -159,6 +166,9 @@ func (d *draft) updateLimits(u *LiveUpdate) error {
 }
 
 func stepPollUpdate(st *State, in PollUpdate, env *Env) *Transition {
+	if old, u := env.recalledUpdate(in.UpdateID, ""); old != nil {
+		return answer(st, closedUpdate(old, u))
+	}
 	d := newDraft(st, env)
 	d.forget(in.UpdateID, in.Forget)
 	notThere := notFoundf("update %q not found", in.UpdateID)
@@ -272,6 +282,7 @@ func (c *completion) accept(id string, a *updatepb.Acceptance) *badCommand {
 	ev := c.newEvent(enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED)
 	ev.Attributes = &historypb.HistoryEvent_WorkflowExecutionUpdateAcceptedEventAttributes{WorkflowExecutionUpdateAcceptedEventAttributes: attrs}
 	c.write(ev)
+	c.note(Note{Kind: NoteUpdate, Stage: NoteAccepted, ID: id, Event: ev.EventId})
 	c.updates = append(c.updates, updateResult{id: id})
 	if inMemory {
 		n := *live
@@ -299,6 +310,7 @@ func (c *completion) respond(id string, r *updatepb.Response) *badCommand {
 		WorkflowExecutionUpdateCompletedEventAttributes: &historypb.WorkflowExecutionUpdateCompletedEventAttributes{
 			Meta: r.Meta, AcceptedEventId: u.AcceptedID, Outcome: r.Outcome}}
 	c.write(ev)
+	c.note(Note{Kind: NoteUpdate, Stage: NoteCompleted, ID: id, Event: ev.EventId, Text: failureText(r.Outcome.GetFailure())})
 	c.updates = append(c.updates, updateResult{id: id, outcome: r.Outcome})
 	return nil
 }
@@ -322,6 +334,7 @@ func (c *completion) reject(id string, r *updatepb.Rejection) *badCommand {
 	if f == nil {
 		f = serverApplicationFailure("", "update was rejected")
 	}
+	c.note(Note{Kind: NoteUpdate, Stage: NoteRejected, ID: id, Text: failureText(f)})
 	c.updates = append(c.updates, updateResult{id: id, outcome: failedOutcome(f)})
 	return nil
 }
@@ -335,8 +348,10 @@ func (c *completion) rejectUnprocessed(seq int64, heartbeat bool) {
 	for _, u := range c.liveInOrder() {
 		if u.Stage == UpdateSent && !slices.ContainsFunc(c.updates, func(r updateResult) bool { return r.id == u.ID }) {
 			c.mark("unprocessed update rejected")
-			c.updates = append(c.updates, updateResult{id: u.ID, outcome: failedOutcome(serverApplicationFailure("UnprocessedUpdate",
-				"Workflow Update is rejected because it wasn't processed by worker. Probably, Workflow Update is not supported by the worker."))})
+			f := serverApplicationFailure("UnprocessedUpdate",
+				"Workflow Update is rejected because it wasn't processed by worker. Probably, Workflow Update is not supported by the worker.")
+			c.note(Note{Kind: NoteUpdate, Stage: NoteRejected, ID: u.ID, Text: failureText(f)})
+			c.updates = append(c.updates, updateResult{id: u.ID, outcome: failedOutcome(f)})
 		}
 	}
 }
@@ -344,12 +359,17 @@ func (c *completion) rejectUnprocessed(seq int64, heartbeat bool) {
 // abortUpdatesOnFailure answers for updates whose workflow task the server failed.
 func (d *draft) abortUpdatesOnFailure() {
 	for _, u := range d.liveInOrder() {
+		var err error
 		switch u.Stage {
 		case UpdateAdmitted:
-			d.updates = append(d.updates, updateResult{id: u.ID, err: errf(Unavailable, "workflow update was aborted")})
+			err = errf(Unavailable, "workflow update was aborted")
 		case UpdateSent:
-			d.updates = append(d.updates, updateResult{id: u.ID, err: notReadyf("Unable to perform workflow execution update due to unexpected workflow task failure.")})
+			err = notReadyf("Unable to perform workflow execution update due to unexpected workflow task failure.")
+		default:
+			continue
 		}
+		d.note(Note{Kind: NoteUpdate, Stage: NoteAborted, ID: u.ID, Text: err.Error()})
+		d.updates = append(d.updates, updateResult{id: u.ID, err: err})
 	}
 }
 

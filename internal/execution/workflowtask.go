@@ -325,6 +325,7 @@ func (d *draft) startTask(at clock.Nanos, requestID, identity string, sticky boo
 			n := *u
 			n.Stage, n.SentSeq = UpdateSent, t.Seq
 			d.setLive(&n)
+			d.note(Note{Kind: NoteUpdate, Stage: NoteDelivered, ID: u.ID, Identity: identity, Event: t.StartedID})
 		}
 	}
 	for _, q := range collect(d.Volatile.Queries) {
@@ -449,10 +450,11 @@ func resume(st *State, k WorkflowTaskToken, identity string, env *Env) (*draft, 
 		return nil, gone
 	}
 	d.mark("started task taken from its token")
-	updates, queries := d.Volatile.Updates, d.Volatile.Queries
+	updates, queries, notes := d.Volatile.Updates, d.Volatile.Queries, d.Info.LedgerNext
 	d.startTask(k.StartedAt, "", identity, t.Sticky)
 	// What was admitted since the restart was not delivered with this task.
 	d.Volatile.Updates, d.Volatile.Queries = updates, queries
+	d.tr.Notes, d.Info.LedgerNext = nil, notes
 	d.owned &^= ownLiveUpdates | ownLiveQueries
 	return d, nil
 }
@@ -470,6 +472,7 @@ type taskFailure struct {
 func (d *draft) failTask(cause enumspb.WorkflowTaskFailedCause, f *failurepb.Failure, identity string, more taskFailure) {
 	d.durable()
 	d.promote()
+	d.Info.TaskProblem = cut(taskProblem(cause, f), noteTextBytes)
 	t := d.Info.WFT
 	if t.Kind == TaskTransient {
 		d.taskFailed(cause != enumspb.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND && cause != enumspb.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND)
@@ -485,6 +488,13 @@ func (d *draft) failTask(cause enumspb.WorkflowTaskFailedCause, f *failurepb.Fai
 		d.write(ev)
 	}
 	d.afterTask()
+}
+
+func taskProblem(cause enumspb.WorkflowTaskFailedCause, f *failurepb.Failure) string {
+	if f == nil {
+		return cause.String()
+	}
+	return cause.String() + ": " + failureText(f)
 }
 
 // afterTask follows the end of a workflow task that did not complete: what was buffered is written, which makes the
@@ -519,6 +529,8 @@ func (d *draft) taskTimedOut() {
 	kind := enumspb.TIMEOUT_TYPE_START_TO_CLOSE
 	if !t.Started() {
 		kind = enumspb.TIMEOUT_TYPE_SCHEDULE_TO_START
+	} else {
+		d.Info.TaskProblem = "the worker " + t.Identity + " did not answer within " + t.Timeout.String()
 	}
 	if t.Kind == TaskTransient {
 		d.taskFailed(kind == enumspb.TIMEOUT_TYPE_START_TO_CLOSE)

@@ -120,6 +120,10 @@ func (e *fakeEngine) State(_ context.Context, key ids.WorkflowKey, run ids.RunID
 	return &st, nil
 }
 
+func (e *fakeEngine) Ledger(context.Context, ids.WorkflowKey, ids.RunID) ([]engine.RunNotes, error) {
+	return nil, nil
+}
+
 // begin gives the engine a run with n events.
 func (e *fakeEngine) begin(key ids.RunKey, n int) {
 	e.state = &execution.State{Key: key, Start: &execution.Start{}}

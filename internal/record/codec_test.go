@@ -129,6 +129,12 @@ func goldenTasks() []execution.Task {
 	}
 }
 
+func goldenNotes() []execution.Note {
+	first, second := filled[execution.Note](1300), filled[execution.Note](1400)
+	second.ID = first.ID
+	return []execution.Note{*first, *second, {Number: 1, At: 2, Kind: 3, Stage: 4, ID: first.ID, Name: first.Name}}
+}
+
 // TestFormatIsStable compares every key and value of a state that has everything with the bytes that earlier builds
 // wrote. A difference means that stores have to be migrated: the page docs/format/records.md and the version change first.
 func TestFormatIsStable(t *testing.T) {
@@ -143,6 +149,10 @@ func TestFormatIsStable(t *testing.T) {
 		line(record.RowKey(st.Key, row), v)
 	}
 	line(record.CurrentKey(st.Key.Of()), record.EncodeCurrent(st.Key.Run))
+	for _, m := range []execution.Seen{{Kind: execution.SeenRequest, ID: "request"}, {Kind: execution.SeenUpdate, ID: "up\x00date"}} {
+		line(record.SeenKey(st.Key.Of(), m), record.EncodeCurrent(st.Key.Run))
+	}
+	line(record.LedgerKey(st.Key, 1030, 1024), record.EncodeNotes(goldenNotes()))
 	line(record.HistoryKey(st.Key, 12), nil)
 	for _, task := range goldenTasks() {
 		line(record.TaskKey(st.Key, &task), record.EncodeTask(st.Key, &task))
@@ -186,6 +196,13 @@ func TestStoredStateIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	sameState(t, goldenState(), st)
+	notes, err := record.DecodeNotes(store[string(record.LedgerKey(goldenKey, 1030, 1024))])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(goldenNotes(), notes); diff != "" {
+		t.Fatal(diff)
+	}
 	for _, task := range goldenTasks() {
 		value := store[string(record.TaskKey(goldenKey, &task))]
 		if task.Kind == execution.TaskMessage {
@@ -462,7 +479,7 @@ func TestFormatPageListsEveryField(t *testing.T) {
 	}
 	for name, v := range map[string]any{"Header": execution.Info{}, "Start": execution.Start{}, "Workflow task": execution.WorkflowTask{}, "Activity": execution.Activity{},
 		"Timer": execution.Timer{}, "Child": execution.Child{}, "External signal or cancel": execution.External{}, "Request": execution.Request{},
-		"Update": execution.Update{}, "Buffered event": execution.Buffered{}, "Message": execution.Message{}} {
+		"Update": execution.Update{}, "Note": execution.Note{}, "Buffered event": execution.Buffered{}, "Message": execution.Message{}} {
 		_, section, ok := strings.Cut(string(page), "\n### "+name+"\n")
 		if !ok {
 			t.Errorf("no section %q", name)

@@ -70,6 +70,12 @@ func FuzzParseKeys(f *testing.F) {
 		}
 		_, _, _ = record.ParseTimerKey(key)
 		_, _, _ = record.ParseOutboxKey(key)
+		_, _ = record.ParseLedgerKey(key)
+		if k, m, err := record.ParseSeenKey(key); err == nil {
+			if k2, m2, err := record.ParseSeenKey(record.SeenKey(k, m)); err != nil || k2 != k || m2 != m {
+				t.Fatalf("%x: %v %v, then %v %v, %v", key, k, m, k2, m2, err)
+			}
+		}
 		_, _ = record.IndexTime(key)
 	})
 }

@@ -21,7 +21,9 @@ import (
 const (
 	tableRun       = 0x10 // slot, namespace, workflow, run, row kind, row ID → row
 	tableCurrent   = 0x11 // slot, namespace, workflow → run ID
+	tableSeen      = 0x13 // slot, namespace, workflow, kind, message ID → run ID
 	tableHistory   = 0x12 // slot, namespace, workflow, run, first event ID → events
+	tableLedger    = 0x14 // slot, namespace, workflow, run, place → notes
 	tableDispatch  = 0x20 // namespace, type, queue, priority, time, run, number, stamp → dispatch
 	tableTimer     = 0x21 // slot group, time, slot, namespace, workflow, run → nothing
 	tableOutbox    = 0x22 // slot, namespace, workflow, run, number → message
@@ -123,14 +125,14 @@ func (r *reader) workflow() ids.WorkflowKey {
 // CurrentKey is where the current run's ID of a workflow is stored.
 func CurrentKey(k ids.WorkflowKey) []byte { return workflowPrefix(tableCurrent, k) }
 
-// EncodeCurrent and DecodeCurrent translate the value under CurrentKey.
+// EncodeCurrent and DecodeCurrent translate the value under CurrentKey and SeenKey.
 func EncodeCurrent(run ids.RunID) []byte { return appendUUID(nil, run) }
 
 // DecodeCurrent is the inverse of EncodeCurrent.
 func DecodeCurrent(b []byte) (ids.RunID, error) {
 	u, err := uuid.FromBytes(b)
 	if err != nil {
-		return "", fmt.Errorf("record: current run: %w", err)
+		return "", fmt.Errorf("record: run ID: %w", err)
 	}
 	return ids.RunID(u.String()), nil
 }
@@ -175,6 +177,47 @@ func ParseRowKey(key []byte) (k ids.RunKey, row execution.Row, err error) {
 		row.Number = r.int()
 	}
 	return k, row, r.done()
+}
+
+// SeenKey is where it is stored which run of a workflow took a message.
+func SeenKey(k ids.WorkflowKey, m execution.Seen) []byte {
+	return append(append(workflowPrefix(tableSeen, k), byte(m.Kind)), m.ID...) // last part: needs no terminator
+}
+
+// ParseSeenKey is the inverse of SeenKey.
+func ParseSeenKey(key []byte) (k ids.WorkflowKey, m execution.Seen, err error) {
+	r := reader{b: key}
+	if r.take(1)[0] != tableSeen {
+		return k, m, errKey
+	}
+	k = r.workflow()
+	m.Kind = execution.SeenKind(r.take(1)[0])
+	m.ID = string(r.b)
+	r.b = nil
+	return k, m, r.done()
+}
+
+// LedgerPrefix is the prefix of the notes of one run; AllLedgers is that of all runs of a workflow.
+func LedgerPrefix(k ids.RunKey) []byte { return appendUUID(AllLedgers(k.Of()), k.Run) }
+
+// AllLedgers is the prefix of the notes of all runs of a workflow.
+func AllLedgers(k ids.WorkflowKey) []byte { return workflowPrefix(tableLedger, k) }
+
+// LedgerKey is where the notes are stored the first of which has this number, in a ring of so many places.
+func LedgerKey(k ids.RunKey, number int64, places int) []byte {
+	return binary.BigEndian.AppendUint32(LedgerPrefix(k), uint32(number%int64(places)))
+}
+
+// ParseLedgerKey tells whose notes the row holds.
+func ParseLedgerKey(key []byte) (k ids.RunKey, err error) {
+	r := reader{b: key}
+	if r.take(1)[0] != tableLedger {
+		return k, errKey
+	}
+	k = r.workflow().Run("")
+	k.Run = ids.RunID(r.uuid())
+	r.take(4)
+	return k, r.done()
 }
 
 // HistoryPrefix is the prefix of a run's events.

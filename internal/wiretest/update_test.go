@@ -316,7 +316,7 @@ func TestM140_SameUpdateIDOnTheNextRun(t *testing.T) {
 		k.say(k.acceptAndComplete("second"))
 		r.same(u.get().Outcome.GetSuccess(), text("second"))
 		is(r, "run", u.resp.UpdateRef.WorkflowExecution.RunId, r.current("w"))
-	})
+	}, forgetful)
 }
 
 func TestM144_UpdateOfAClosedRun(t *testing.T) {

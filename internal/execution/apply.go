@@ -111,8 +111,12 @@ func apply(d *draft, ev *historypb.HistoryEvent) {
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
 		a := ev.GetWorkflowExecutionSignaledEventAttributes()
 		d.Info.SignalCount++
-		// A start and its signal share one request ID: the start's record answers repeats of both.
-		if _, ok := d.Requests.Get(a.RequestId); !ok && a.RequestId != "" {
+		// A start and its signal share one request ID, and one record.
+		if r, ok := d.Requests.Get(a.RequestId); ok && r.Type != ev.EventType {
+			n := *r
+			n.Signaled = true
+			d.setRequest(&n)
+		} else if !ok && a.RequestId != "" {
 			d.setRequest(&Request{ID: a.RequestId, Type: ev.EventType, EventID: ev.EventId})
 		}
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED:

@@ -28,9 +28,78 @@ func (w *world) check(tr *execution.Transition, was *execution.State) {
 		r := w.runs[n.Next.Key]
 		w.checkStored(r)
 		w.checkAwake(r)
+		w.checkLedger(r)
 		if len(n.Events) > 0 || n.Next != was {
 			w.checkHistory(r)
 			w.checkRebuild(r)
+		}
+	}
+}
+
+// checkLedger: notes are numbered without gaps, and every message in history has one.
+func (w *world) checkLedger(r *run) {
+	w.t.Helper()
+	if int(r.st.Info.LedgerNext) != len(r.notes) {
+		w.t.Fatalf("%s: %d notes, the next number is %d", r.key, len(r.notes), r.st.Info.LedgerNext)
+	}
+	noted := map[string]int{}
+	for i, n := range r.notes {
+		if n.Number != int64(i) || n.At == 0 || n.Kind == 0 || n.Stage == 0 {
+			w.t.Fatalf("%s: note %d is %+v", r.key, i, n)
+		}
+		if n.Stage == execution.NoteReceived || n.Stage == execution.NoteBuffered {
+			noted[fmt.Sprint(n.Kind, n.ID)]++
+		}
+	}
+	if r.st.Info.LastResetTime != 0 {
+		return // it has messages from the run it was made of
+	}
+	for _, ev := range r.events {
+		k := ""
+		switch ev.EventType {
+		case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
+			k = fmt.Sprint(execution.NoteSignal, ev.GetWorkflowExecutionSignaledEventAttributes().RequestId)
+		case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED:
+			k = fmt.Sprint(execution.NoteCancel, "")
+		default:
+			continue
+		}
+		if noted[k] == 0 && ev.EventType == enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED {
+			w.t.Fatalf("%s: event %d has no note", r.key, ev.EventId)
+		}
+		noted[k]--
+	}
+}
+
+// checkOnce: along all runs of a workflow ID, a message that did not name its run was taken once.
+func (w *world) checkOnce() {
+	w.t.Helper()
+	type message struct {
+		key ids.WorkflowKey
+		id  string
+	}
+	took := map[message]ids.RunID{}
+	for _, key := range w.order {
+		r := w.runs[key]
+		if r.removed || r.st == nil || r.st.Info.LastResetTime != 0 {
+			continue
+		}
+		for _, ev := range r.events {
+			m := message{key: key.Of()}
+			switch ev.EventType {
+			case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
+				m.id = "s" + ev.GetWorkflowExecutionSignaledEventAttributes().RequestId
+			case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_COMPLETED:
+				// One that was accepted only may be taken again, by an update-with-start that starts a run of its own.
+				m.id = "u" + ev.GetWorkflowExecutionUpdateCompletedEventAttributes().Meta.GetUpdateId()
+			}
+			if len(m.id) < 2 || w.pinned[string(m.key.Workflow)+m.id] {
+				continue
+			}
+			if first, twice := took[m]; twice {
+				w.t.Fatalf("%s: run %s and run %s both took message %s", m.key, first, key.Run, m.id)
+			}
+			took[m] = key.Run
 		}
 	}
 }
@@ -331,17 +400,13 @@ func told(st, live *execution.State) *execution.State {
 		rows.Signals = append(rows.Signals, &n)
 	}
 	for _, q := range st.Requests.All {
-		if q.Buffer != 0 || q.Type == enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED || q.ID == live.Start.RequestID {
-			continue // the start's own, or of an event that was dropped when the run closed
+		if q.Type == enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED || q.ID == live.Start.RequestID {
+			continue // the start's own
 		}
 		rows.Requests = append(rows.Requests, q)
 	}
 	for _, u := range st.Updates.All {
 		rows.Updates = append(rows.Updates, u)
-	}
-	// SignalCount and CancelRequested count buffered events that a close has dropped.
-	if !live.Open() {
-		out.Info.SignalCount, out.Info.CancelRequested = 0, false
 	}
 	return execution.Assemble(out, rows)
 }

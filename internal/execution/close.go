@@ -95,8 +95,9 @@ func (d *draft) tellParent(ev *historypb.HistoryEvent) {
 }
 
 // endTask ends a workflow task that is in the way of a forced end: a started one fails, a scheduled speculative one was
-// never there.
+// never there. What had to wait for it was acknowledged, and comes into history though no code will see it.
 func (d *draft) endTask() {
+	defer d.flush()
 	t := d.Info.WFT
 	if !t.Pending() {
 		return

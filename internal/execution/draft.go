@@ -355,11 +355,18 @@ func (d *draft) arrive(ev, started *historypb.HistoryEvent) {
 		c.Buffer = b.Number + 1
 		d.setRequest(&c)
 	}
-	if d.Buffered.Len() > d.env.Limits.BufferedEvents || d.Info.BufferedBytes > int64(d.env.Limits.BufferedBytes) {
+	slack := 1
+	if !d.env.Limits.Hard {
+		slack = softBuffer // signals are refused before, and what else comes is bounded by what the workflow has begun
+	}
+	if d.Buffered.Len() > d.env.Limits.BufferedEvents*slack || d.Info.BufferedBytes > int64(d.env.Limits.BufferedBytes)*int64(slack) {
 		d.mark("buffer overflow")
-		d.failTask(enumspb.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND, nil, "", taskFailure{})
+		d.failTask(enumspb.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND, nil, serverIdentity, taskFailure{})
 	}
 }
+
+// softBuffer is by how much the buffer may outgrow its limits before the workflow task in its way is failed.
+const softBuffer = 10
 
 func mustMarshal(opts proto.MarshalOptions, m proto.Message) []byte {
 	b, err := opts.Marshal(m)
@@ -375,20 +382,27 @@ func (d *draft) flush() {
 		return
 	}
 	d.startedChild = nil
+	var activities map[int64]ids.EventID // started event of buffered ends, by arrival number
 	for _, back := range []bool{false, true} {
 		for _, b := range d.Buffered.All {
-			if movesBack(b.Event.EventType) != back {
-				continue
-			}
-			ev := proto.CloneOf(b.Event) // states share the buffered event; its ID must not be set there
-			if len(b.Started) > 0 {
+			if !back && len(b.Started) > 0 { // a start keeps its place
 				started := new(historypb.HistoryEvent)
 				if err := proto.Unmarshal(b.Started, started); err != nil {
 					panic(fmt.Sprintf("execution: buffered event: %v", err))
 				}
 				d.append(started)
 				settle(d, started)
-				setStartedID(ev, started.EventId)
+				if activities == nil {
+					activities = make(map[int64]ids.EventID)
+				}
+				activities[b.Number] = started.EventId
+			}
+			if movesBack(b.Event.EventType) != back {
+				continue
+			}
+			ev := proto.CloneOf(b.Event) // states share the buffered event; its ID must not be set there
+			if id := activities[b.Number]; id != 0 {
+				setStartedID(ev, id)
 			}
 			if id, ok := d.startedChild[childInitiatedID(ev)]; ok && back {
 				setStartedID(ev, id)

@@ -51,15 +51,15 @@ type Limits struct {
 	MemoBytes             int           // 2 MiB
 	IDBytes               int           // any identifier; 1000
 	Signals               int           // signals per run; 10000
-	BufferedEvents        int           // 100
-	BufferedBytes         int           // 2 MiB
+	BufferedEvents        int           // 4096 (the reference has 100)
+	BufferedBytes         int           // 4 MiB (the reference has 2)
 	PendingActivities     int           // 2000
 	PendingChildren       int           // 2000
 	PendingSignals        int           // external signals in flight; 2000
 	PendingCancels        int           // external cancels in flight; 2000
-	UpdatesInFlight       int           // 10
+	UpdatesInFlight       int           // 1000 (the reference has 10)
 	UpdatesInFlightBytes  int           // 20 MiB
-	UpdatesTotal          int           // per run; 2000
+	UpdatesTotal          int           // per run; 10000 (the reference has 2000)
 	SuggestUpdatesPercent int           // suggest continue-as-new from this share of UpdatesTotal; 90
 	BufferedQueries       int           // queries waiting for one workflow task; 100 (the reference has 1)
 	HistoryEvents         int           // terminated beyond; 51200
@@ -74,6 +74,9 @@ type Limits struct {
 	SpeculativeEvents     int           // events shipped with a speculative task that may still vanish; 10
 	LastFailureBytes      int           // activity's stored last failure; 4 KiB
 	LedgerNotes           int           // notes kept of each run's messages; 1024; zero: no ledger
+	// Hard: what goes beyond a limit is refused for good or fails the workflow task, and a run that outgrows its history
+	// by messages is terminated, as the reference does. False: see pressure.go.
+	Hard bool
 	// ForgetRuns: a message is told from its repetition only by the run it reaches, as the reference does. False: by any
 	// run of the workflow ID that is still kept.
 	ForgetRuns bool
@@ -82,13 +85,22 @@ type Limits struct {
 // DefaultLimits are the values of docs/compat.md.
 func DefaultLimits() *Limits {
 	return &Limits{
-		BlobBytes: 2 << 20, MemoBytes: 2 << 20, IDBytes: 1000, Signals: 10000, BufferedEvents: 100, BufferedBytes: 2 << 20,
+		BlobBytes: 2 << 20, MemoBytes: 2 << 20, IDBytes: 1000, Signals: 10000, BufferedEvents: 4096, BufferedBytes: 4 << 20,
 		PendingActivities: 2000, PendingChildren: 2000, PendingSignals: 2000, PendingCancels: 2000,
-		UpdatesInFlight: 10, UpdatesInFlightBytes: 20 << 20, UpdatesTotal: 2000, SuggestUpdatesPercent: 90, BufferedQueries: 100,
+		UpdatesInFlight: 1000, UpdatesInFlightBytes: 20 << 20, UpdatesTotal: 10000, SuggestUpdatesPercent: 90, BufferedQueries: 100,
 		HistoryEvents: 51200, HistoryBytes: 50 << 20, SuggestEvents: 4096, SuggestBytes: 4 << 20,
 		TaskTimeoutDefault: 10 * time.Second, TaskTimeoutMax: 120 * time.Second, HeartbeatTotal: 30 * time.Minute,
 		SpeculativeTimeout: 5 * time.Second, AttemptsBeforeReady: 3, SpeculativeEvents: 10, LastFailureBytes: 4 << 10, LedgerNotes: 1024,
 	}
+}
+
+// ReferenceLimits are those of DefaultLimits with the numbers and the ways of the reference where they differ.
+func ReferenceLimits() *Limits {
+	l := DefaultLimits()
+	l.Hard, l.ForgetRuns = true, true
+	l.BufferedEvents, l.BufferedBytes, l.BufferedQueries = 100, 2<<20, 1
+	l.UpdatesInFlight, l.UpdatesTotal = 10, 2000
+	return l
 }
 
 // Waiter names a caller that waits for more than the durable outcome of its own input. The driver hands it in and gets

@@ -52,7 +52,7 @@ func Recalls(st *State, in Input, l *Limits) []Seen {
 		}
 	}
 	update := func(id string) {
-		if !st.knowsUpdate(id) {
+		if !st.KnowsUpdate(id) {
 			out = append(out, Seen{SeenUpdate, id})
 		}
 	}
@@ -101,6 +101,9 @@ func startRecalled(cur *State, in StartWorkflow, env *Env) *Transition {
 	old, r := env.recalledRequest(in.Request.RequestId)
 	if old == nil {
 		return nil
+	}
+	if in.Signal != nil && !r.signals() {
+		return nil // another call's ID
 	}
 	a := &StartAnswer{RunID: old.Key.Run, FirstRunID: old.Start.FirstRunID, Status: old.Info.Status}
 	switch r.Type {

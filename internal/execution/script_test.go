@@ -322,6 +322,10 @@ func (s *player) run(t *testing.T, lines []string) {
 		for _, ev := range r.events {
 			s.say("%s", eventText(ev))
 		}
+	case "ledger":
+		for _, n := range s.get(key, runOf(o, "run")).notes {
+			s.say("%s", noteText(n))
+		}
 	case "state":
 		s.say("%s", stateText(s.get(key, runOf(o, "run")).st))
 	case "start":
@@ -415,6 +419,12 @@ func (s *player) setLimits(t *testing.T, o options) {
 		n, _ := strconv.Atoi(v)
 		l := s.limits
 		switch k {
+		case "forget":
+			l.ForgetRuns = n != 0
+		case "ledger":
+			l.LedgerNotes = n
+		case "hard":
+			l.Hard = n != 0
 		case "signals":
 			l.Signals = n
 		case "buffered":
@@ -605,4 +615,19 @@ func stateText(st *execution.State) string {
 		s += " awaits-parent"
 	}
 	return s + " deadline=" + ago(st.NextDeadline())
+}
+
+func noteText(n execution.Note) string {
+	kinds := []string{"", "signal", "update", "cancel", "task"}
+	stages := []string{"", "received", "buffered", "repeated", "refused", "delivered", "accepted", "rejected", "completed", "aborted", "dropped"}
+	s := fmt.Sprintf("note %3d %s %s", n.Number, kinds[n.Kind], stages[n.Stage])
+	for _, f := range []struct{ name, value string }{{"id", n.ID}, {"name", n.Name}, {"identity", n.Identity}, {"from", string(n.From)}, {"text", n.Text}} {
+		if f.value != "" {
+			s += fmt.Sprintf(" %s=%q", f.name, f.value)
+		}
+	}
+	if n.Event != 0 {
+		s += fmt.Sprintf(" event=%d", n.Event)
+	}
+	return s
 }

@@ -9,11 +9,11 @@ import (
 
 func stepSignal(st *State, in SignalWorkflow, env *Env) *Transition {
 	if in.RequestID != "" {
-		if r, ok := st.Requests.Get(in.RequestID); ok {
+		if r, ok := st.Requests.Get(in.RequestID); ok && r.signals() {
 			return noted(st, env, in.note(NoteRepeated), &SignalAnswer{RunID: st.Key.Run, EventID: r.EventID}, nil)
 		}
 	}
-	if old, r := env.recalledRequest(in.RequestID); old != nil {
+	if old, r := env.recalledRequest(in.RequestID); old != nil && r.signals() {
 		n := in.note(NoteRepeated)
 		n.Text = "run " + string(old.Key.Run) + " took it"
 		return noted(st, env, n, &SignalAnswer{RunID: old.Key.Run, EventID: r.EventID}, nil)
@@ -34,13 +34,22 @@ func stepSignal(st *State, in SignalWorkflow, env *Env) *Transition {
 	return tr
 }
 
+// signals tells whether the request brought a signal.
+func (r *Request) signals() bool {
+	return r.Signaled || r.Type == enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
+}
+
 // signalAllowed checks what a signal to an open run can be refused for.
 func signalAllowed(st *State, in SignalWorkflow, env *Env) error {
 	if payloadsSize(in.Input) > env.Limits.BlobBytes {
 		return errf(InvalidArgument, "Blob data size exceeds limit.")
 	}
-	if env.Limits.Signals > 0 && int(st.Info.SignalCount) >= env.Limits.Signals {
-		return errf(InvalidArgument, "exceeded workflow execution limit for signal events")
+	if l := env.Limits; l.Hard {
+		if l.Signals > 0 && int(st.Info.SignalCount) >= l.Signals {
+			return errf(InvalidArgument, "exceeded workflow execution limit for signal events")
+		}
+	} else if r := signalsRefused(st, l); r.Code != "" {
+		return r.busy()
 	}
 	if st.Info.CloseAttempted && st.Info.WFT.Started() {
 		return errBusyClosing()
@@ -82,7 +91,7 @@ func signalWithStart(st *State, in SignalWorkflow, env *Env, a *StartAnswer) *Tr
 		return refuseNoted(st, env, in.note(0), err)
 	}
 	if in.RequestID != "" {
-		if _, ok := st.Requests.Get(in.RequestID); ok {
+		if r, ok := st.Requests.Get(in.RequestID); ok && r.signals() {
 			return noted(st, env, in.note(NoteRepeated), a, nil)
 		}
 	}

@@ -64,15 +64,24 @@ func startKnown(cur *State, in StartWorkflow, env *Env) *Transition {
 			a.Update = completedUpdate(cur, u)
 			return answer(cur, a)
 		}
-		if cur.Open() && (cur.Start.RequestID == in.Request.RequestId || cur.knowsUpdate(in.Update.Request.GetMeta().GetUpdateId())) {
+		if cur.Open() && (cur.Start.RequestID == in.Request.RequestId || cur.KnowsUpdate(in.Update.Request.GetMeta().GetUpdateId())) {
 			return startJoin(cur, in, env, cur.Start.RequestID == in.Request.RequestId)
+		}
+		if cur.Start.RequestID == in.Request.RequestId && !cur.Open() && !env.Limits.ForgetRuns {
+			// Its run is over: the request is not applied again, and its update shares the run's fate.
+			a := known()
+			a.Started, a.UpdateErr = true, errCompleted()
+			if u, ok := cur.Updates.Get(in.Update.Request.GetMeta().GetUpdateId()); ok && u.AcceptedID != 0 {
+				a.Update, a.UpdateErr = closedUpdate(cur, u), nil
+			}
+			return answer(cur, a)
 		}
 		return nil
 	}
 	if in.Request.RequestId == "" {
 		return nil
 	}
-	if cur.Start.RequestID == in.Request.RequestId {
+	if r, ok := cur.Requests.Get(in.Request.RequestId); cur.Start.RequestID == in.Request.RequestId && (in.Signal == nil || ok && r.signals()) {
 		a := known()
 		a.Started = true
 		if t := &cur.Info.WFT; in.Eager && in.Request.RequestEagerExecution && t.Attempt == 1 && t.StartedID == 3 && t.Kind == TaskNormal {
@@ -80,7 +89,11 @@ func startKnown(cur *State, in StartWorkflow, env *Env) *Transition {
 		}
 		return answer(cur, a)
 	}
-	if r, ok := cur.Requests.Get(in.Request.RequestId); ok && r.Type == enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED && in.Signal == nil {
+	r, ok := cur.Requests.Get(in.Request.RequestId)
+	if ok && in.Signal != nil && r.signals() && !cur.Open() && !env.Limits.ForgetRuns {
+		return answer(cur, known())
+	}
+	if ok && r.Type == enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED && in.Signal == nil {
 		a := known()
 		a.Attached = true
 		return answer(cur, a)
@@ -88,7 +101,8 @@ func startKnown(cur *State, in StartWorkflow, env *Env) *Transition {
 	return nil
 }
 
-func (s *State) knowsUpdate(id string) bool {
+// KnowsUpdate tells whether the run has accepted the update, or has it in memory.
+func (s *State) KnowsUpdate(id string) bool {
 	if _, ok := s.Updates.Get(id); ok {
 		return true
 	}

@@ -238,6 +238,8 @@ type Request struct {
 	Type    enumspb.EventType `cbor:"2,keyasint"`           // type of the event the request made
 	EventID ids.EventID       `cbor:"3,keyasint,omitempty"` // zero while the event is buffered
 	Buffer  int64             `cbor:"4,keyasint,omitempty"` // arrival number plus one while buffered
+	// Signaled: the request brought a signal, too, though Type says that it started the run.
+	Signaled bool `cbor:"5,keyasint,omitempty"`
 }
 
 // Update is an update a worker has accepted. The request and the outcome stay in history.

@@ -176,6 +176,7 @@ type Error struct {
 	Message string
 	Detail  proto.Message
 	Cause   enumspb.ResourceExhaustedCause // for ResourceExhausted
+	Refusal string                         // why messages are refused for now; see Refusal
 }
 
 func (e *Error) Error() string { return e.Message }

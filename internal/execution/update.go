@@ -104,6 +104,10 @@ func (d *draft) admit(in UpdateWorkflow) (*UpdateAnswer, error) {
 	if in.Waiter != 0 {
 		u.Waiters = []updateWaiter{{in.Waiter, in.Wait}}
 	}
+	if d.Info.FirstBackoffEnd != 0 { // its sender waits: the first workflow task does not
+		d.Info.FirstBackoffEnd = 0
+		d.needTask, d.forceNormal = true, true
+	}
 	d.setLive(u)
 	d.note(updateNote(in.Request, NoteReceived))
 	return nil, nil
@@ -158,6 +162,10 @@ func (d *draft) updateLimits(u *LiveUpdate) error {
 		return concurrent("limit on number of concurrent in-flight updates has been reached (%d)", l.UpdatesInFlight)
 	case l.UpdatesInFlightBytes > 0 && size > l.UpdatesInFlightBytes:
 		return concurrent("limit on total payload size of in-flight updates has been reached (%d bytes)", l.UpdatesInFlightBytes)
+	case !l.Hard:
+		if r := updatesRefused(d.State, l, size); r.Code != "" {
+			return r.busy()
+		}
 	case l.UpdatesTotal > 0 && int(d.Info.UpdateCount)+waiting >= l.UpdatesTotal:
 		return errf(FailedPrecondition, "The limit on the total number of distinct updates in this workflow has been reached (%d). "+
 			"Make sure any duplicate updates share an Update ID so the server can deduplicate them, or continue the workflow as new.", l.UpdatesTotal)

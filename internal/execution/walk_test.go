@@ -478,6 +478,7 @@ func (w *walker) drain() {
 		w.t.Fatalf("all runs are closed, yet waiters %v were never answered", slices.Sorted(maps.Keys(w.parked)))
 	}
 	w.checkChains()
+	w.checkOnce()
 	w.advance(w.now.Add(2 * time.Hour))
 	for k := range w.store {
 		w.t.Fatalf("retention is over, but the store still has %x", k)

@@ -45,6 +45,7 @@ type world struct {
 	made    int               // runs
 	replies []execution.Reply
 	marks   map[string]int
+	pinned  map[string]bool                                                    // messages that were sent to one run by its ID: workflow ID, "s" or "u", message ID
 	seen    func(key ids.RunKey, in execution.Input, tr *execution.Transition) // watches every step; may be nil
 }
 
@@ -57,13 +58,15 @@ type run struct {
 	puts    []execution.Task
 	events  []*historypb.HistoryEvent
 	saved   int // events in the store
+	notes   []execution.Note
+	noted   int // notes in the store
 	removed bool
 }
 
 func newWorld(t fataler) *world {
 	return &world{t: t, now: epoch, limits: execution.DefaultLimits(), alive: true,
 		ns:   &execution.Namespace{ID: testNamespace, Name: "default", Retention: 24 * 3600e9, Resolve: resolve},
-		runs: map[ids.RunKey]*run{}, current: map[ids.WorkflowKey]ids.RunID{}, store: map[string][]byte{}, marks: map[string]int{}}
+		runs: map[ids.RunKey]*run{}, current: map[ids.WorkflowKey]ids.RunID{}, store: map[string][]byte{}, marks: map[string]int{}, pinned: map[string]bool{}}
 }
 
 func resolve(name string) (ids.NamespaceID, bool) {
@@ -101,6 +104,17 @@ func (w *world) step(key ids.WorkflowKey, id ids.RunID, in execution.Input) *exe
 			}
 			env.Stored[n] = r.events[n-1]
 		}
+		if id == "" {
+			env.Recalled = w.recall(st, in)
+		}
+	}
+	if id != "" {
+		switch in := in.(type) {
+		case execution.SignalWorkflow:
+			w.pinned[string(key.Workflow)+"s"+in.RequestID] = true
+		case execution.UpdateWorkflow:
+			w.pinned[string(key.Workflow)+"u"+in.Request.Meta.UpdateId] = true
+		}
 	}
 	before, input := dump(st), inputBytes(in)
 	tr := execution.Step(st, in, env)
@@ -130,6 +144,25 @@ func (w *world) step(key ids.WorkflowKey, id ids.RunID, in execution.Input) *exe
 	return tr
 }
 
+// recall finds the runs that took what the step asks for, as an engine does.
+func (w *world) recall(st *execution.State, in execution.Input) map[execution.Seen]*execution.State {
+	found := map[execution.Seen]*execution.State{}
+	for _, m := range execution.Recalls(st, in, w.limits) {
+		value, ok := w.store[string(record.SeenKey(st.Key.Of(), m))]
+		if !ok {
+			continue
+		}
+		run, err := record.DecodeCurrent([]byte(value))
+		if err != nil {
+			w.t.Fatalf("%v", err)
+		}
+		if r := w.get(st.Key.Of(), run); r != nil && run != st.Key.Run {
+			found[m] = r.st
+		}
+	}
+	return found
+}
+
 // hasUnsent tells whether an update waits for a workflow task that was not yet there.
 func hasUnsent(st *execution.State) bool {
 	for _, u := range st.Volatile.Updates.All {
@@ -151,6 +184,9 @@ func (w *world) evict(r *run) bool {
 		was := r.st
 		w.apply(tr)
 		w.check(tr, was)
+	}
+	if len(r.notes) > r.noted {
+		w.save(r)
 	}
 	if len(r.rows)+len(r.puts)+len(r.deletes) > 0 || r.saved != len(r.events) {
 		w.t.Fatalf("%s: saved, yet not all of it", r.key)
@@ -193,6 +229,7 @@ func (w *world) apply(tr *execution.Transition) {
 			}
 		}
 		r.events = append(r.events[:len(r.events):len(r.events)], events...)
+		r.notes = append(r.notes[:len(r.notes):len(r.notes)], n.Notes...)
 		r.rows, r.deletes, r.puts = append(r.rows, n.Rows...), append(r.deletes, n.Delete...), append(r.puts, n.Put...)
 		if n.Current {
 			w.current[r.key.Of()] = r.key.Run
@@ -211,8 +248,14 @@ func (w *world) save(r *run) {
 	for _, row := range append(r.rows, execution.Row{Kind: execution.RowInfo}) {
 		if v, ok := record.EncodeRow(r.st, row); ok {
 			w.store[string(record.RowKey(r.key, row))] = v
+			if m, ok := execution.SeenRow(r.key.Run, row); ok {
+				w.store[string(record.SeenKey(r.key.Of(), m))] = record.EncodeCurrent(r.key.Run)
+			}
 		} else {
 			delete(w.store, string(record.RowKey(r.key, row)))
+			if m, ok := execution.SeenRow(r.key.Run, row); ok {
+				delete(w.store, string(record.SeenKey(r.key.Of(), m)))
+			}
 		}
 	}
 	for i := range r.deletes {
@@ -225,7 +268,7 @@ func (w *world) save(r *run) {
 	for i := range r.puts {
 		w.store[string(record.TaskKey(r.key, &r.puts[i]))] = record.EncodeTask(r.key, &r.puts[i])
 	}
-	r.rows, r.deletes, r.puts, r.saved = nil, nil, nil, len(r.events)
+	r.rows, r.deletes, r.puts, r.saved, r.noted = nil, nil, nil, len(r.events), len(r.notes)
 	if r.st.Volatile.Unsaved {
 		st := *r.st
 		st.Volatile.Unsaved = false
@@ -246,6 +289,12 @@ func (w *world) remove(r *run) {
 		}
 		if strings.HasPrefix(key, string(record.RunPrefix(r.key))) {
 			delete(w.store, key)
+			if _, row, err := record.ParseRowKey([]byte(key)); err == nil {
+				m, _ := execution.SeenRow(r.key.Run, row)
+				if seen := string(record.SeenKey(r.key.Of(), m)); bytes.Equal(w.store[seen], record.EncodeCurrent(r.key.Run)) {
+					delete(w.store, seen)
+				}
+			}
 		}
 	}
 	if w.current[r.key.Of()] == r.key.Run {
@@ -308,7 +357,7 @@ func (w *world) crash() {
 		if r.st = w.load(key); r.st == nil {
 			w.t.Fatalf("%s is not in the store", key)
 		}
-		r.events = r.events[:r.saved]
+		r.events, r.notes = r.events[:r.saved], r.notes[:r.noted]
 		r.rows, r.deletes, r.puts = nil, nil, nil
 	}
 	w.offers, w.replies = nil, nil

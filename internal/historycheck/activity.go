@@ -1,6 +1,8 @@
 package historycheck
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -19,17 +21,17 @@ type activity struct {
 	endedID     int64
 }
 
-// placePair judges the event behind an ActivityTaskStarted: the same activity's end.
+// placePair judges the event behind an ActivityTaskStarted: the same activity's end. Flushed starts keep their place in
+// the order of arrival while the ends move back, so that within a flush others may stand between them.
 func (w *walker) placePair() {
-	if w.pair == nil {
+	scheduledID, ends := w.activityEnd()
+	if _, paired := w.pairs[scheduledID]; len(w.pairs) == 0 || ends && paired || w.task.state == taskNone && w.inClass(classExternal) {
 		return
 	}
-	scheduledID, ends := w.activityEnd()
-	if !ends || scheduledID != w.pair.scheduledID {
-		w.bad(RuleActivityPair, "ActivityTaskStarted %d must be followed by the end of activity %d",
-			w.pair.startedID, w.pair.scheduledID)
-		w.pair = nil
+	for _, id := range slices.Sorted(maps.Keys(w.pairs)) {
+		w.bad(RuleActivityPair, "ActivityTaskStarted %d must be followed by the end of activity %d", w.pairs[id].startedID, id)
 	}
+	clear(w.pairs)
 }
 
 // activityEnd is the activity that the current event ends, false when it ends none.
@@ -133,7 +135,10 @@ func (w *walker) activityStarted(s *historypb.ActivityTaskStartedEventAttributes
 	w.need(s.Attempt <= 1 || s.LastFailure != nil, RuleActivityFields, "attempt %d without last_failure", s.Attempt)
 	w.need(!w.time().Before(a.scheduledAt), RuleTime, "started before it was scheduled")
 	a.startedID = w.id()
-	w.pair = a
+	if w.pairs == nil {
+		w.pairs = make(map[int64]*activity)
+	}
+	w.pairs[a.scheduledID] = a
 }
 
 // endActivity judges the references of an event that ends an activity. Nil means that the activity cannot be judged.
@@ -142,11 +147,15 @@ func (w *walker) endActivity() *activity {
 	startedID, _ := w.field("started_event_id")
 	a := w.pendingActivity(scheduledID)
 	if a == nil {
-		w.pair = nil
+		delete(w.pairs, scheduledID)
 		return nil
 	}
 	w.need(startedID == a.startedID, RuleActivity, "started_event_id is %d, the activity has %d", startedID, a.startedID)
-	w.pair = nil
+	delete(w.pairs, scheduledID)
+	for _, other := range w.pairs {
+		w.need(a.startedID == 0 || other.startedID > a.startedID, RuleActivityPair, "activity %d, which started before with event %d, ends first",
+			other.scheduledID, other.startedID)
+	}
 	a.endedID = w.id()
 	if w.activityID[a.activityID] == a.scheduledID {
 		delete(w.activityID, a.activityID)

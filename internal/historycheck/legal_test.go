@@ -40,6 +40,18 @@ var legal = map[string]func(*builder){
 		s := b.childStart(c, "c")
 		b.sched(1).taskStart().complete().marker().signal("r").options("o").activityDone(x).childComplete(c, s, "c").sched(1)
 	},
+	"flushed starts keep their place": func(b *builder) {
+		b.running()
+		x, y := b.activity("x"), b.activity("y")
+		b.sched(1).taskStart().complete()
+		sx := b.activityStart(x)
+		b.signal("r")
+		sy := b.activityStart(y)
+		b.signal("s")
+		b.activityComplete(x, sx)
+		b.activityComplete(y, sy)
+		b.sched(1)
+	},
 	"cancel before start": func(b *builder) {
 		x, y := b.running().activity("x"), b.activity("y")
 		b.signal("").task()

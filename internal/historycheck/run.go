@@ -113,7 +113,7 @@ func (w *walker) runClosed() {
 			successor == w.started.GetFirstExecutionRunId() || successor == w.started.GetContinuedExecutionRunId()
 		need(!taken, "new run ID %q is that of an earlier run", successor)
 	}
-	if w.owed != 0 && w.inClass(classForce) {
+	if w.owed != 0 && w.inClass(classForce) && !(w.ended && w.task.state == taskNone) {
 		w.bad(RuleWake, "event %d never got its workflow task", w.owed)
 	}
 	w.closed = w.ev

@@ -85,7 +85,7 @@ func (w *walker) endTask(scheduledID, startedID int64) {
 	w.need(startedID == w.task.startedID, RuleTaskRef,
 		"started_event_id is %d, the pending task has %d", startedID, w.task.startedID)
 	w.task.state = taskNone
-	w.flush, w.moved = false, 0
+	w.flush, w.moved, w.ended = false, 0, false
 }
 
 func (w *walker) taskCompleted(a *historypb.WorkflowTaskCompletedEventAttributes) {
@@ -115,6 +115,7 @@ func (w *walker) taskFailed(a *historypb.WorkflowTaskFailedEventAttributes) {
 		return
 	case enumspb.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND, enumspb.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND:
 		w.force, w.flush = w.id(), !w.paused
+		w.ended = a.Cause == enumspb.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND
 	default:
 		w.task.retrying, w.task.retriable = true, !paused
 	}

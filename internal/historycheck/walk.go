@@ -29,6 +29,7 @@ const (
 	wakes   trait = 1 << iota // must be shown to the workflow: schedules a workflow task
 	moves                     // ends an activity, child or Nexus operation: flushed behind the others
 	neutral                   // takes no part in the order of flushed events
+	begins                    // of an activity: flushed in its place, though its end is not
 )
 
 type kind struct {
@@ -74,7 +75,7 @@ var kinds = map[enumspb.EventType]kind{
 	enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:                       {classExternal, wakes},
 	enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED:               {classExternal, wakes},
 	enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ADMITTED:                {classExternal, wakes},
-	enumspb.EVENT_TYPE_ACTIVITY_TASK_STARTED:                             {classExternal, moves},
+	enumspb.EVENT_TYPE_ACTIVITY_TASK_STARTED:                             {classExternal, begins},
 	enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:                           {classExternal, wakes | moves},
 	enumspb.EVENT_TYPE_ACTIVITY_TASK_FAILED:                              {classExternal, wakes | moves},
 	enumspb.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT:                           {classExternal, wakes | moves},
@@ -127,10 +128,11 @@ type walker struct {
 	moved int64 // last event of this flush that belongs at its end
 	owed  int64 // event that called for a workflow task nobody scheduled yet
 	force int64 // WorkflowTaskFailed that must be followed by flushed events
+	ended bool  // the last workflow task was failed by force: what is flushed behind it may be the end of the run's news
 
 	activities map[int64]*activity
 	activityID map[string]int64
-	pair       *activity // has a Started event that waits for its end
+	pairs      map[int64]*activity // have a Started event that waits for its end, by scheduled event
 	timers     map[int64]*timer
 	timerID    map[string]int64
 	children   map[int64]*child
@@ -325,7 +327,7 @@ func (w *walker) placeExternal() {
 		w.batch = 0
 	}
 	switch {
-	case !w.flush || w.batch != 0 || w.trait(neutral):
+	case !w.flush || w.batch != 0 || w.trait(neutral) || w.trait(begins):
 	case w.trait(moves):
 		w.moved = w.id()
 	case w.moved != 0:
@@ -385,7 +387,7 @@ func (w *walker) finish(virtual bool) {
 	if w.opts.AtRest && w.closed == nil {
 		w.at(w.prev)
 		w.need(w.owed == 0, RuleWake, "the history rests here, but event %d still has no workflow task", w.owed)
-		w.need(w.pair == nil, RuleActivityPair, "the history rests here, but the started activity has not ended")
+		w.need(len(w.pairs) == 0, RuleActivityPair, "the history rests here, but the started activity has not ended")
 		w.need(w.force == 0, RuleWake, "the history rests here, but nothing was flushed")
 		w.need(virtual || w.task.state == taskNone || w.task.attempt < 2, RuleAttempt,
 			"the history rests here, but a retried workflow task is stored only when it completes")

@@ -21,6 +21,7 @@ import (
 // First bytes of keys, as docs/format has them.
 const (
 	tableRun, tableCurrent, tableHistory      = 0x10, 0x11, 0x12
+	tableSeen, tableLedger                    = 0x13, 0x14
 	tableDispatch, tableTimer, tableOutboxRow = 0x20, 0x21, 0x22
 	tableIndex                                = 0x30
 )
@@ -97,6 +98,14 @@ func (a *audit) book(op *storage.Op) (*auditRun, error) {
 		return a.run(k), err
 	case tableCurrent:
 		return nil, nil // compared at rest
+	case tableSeen:
+		_, _, err := record.ParseSeenKey(op.Key)
+		if err == nil && !op.Delete {
+			_, err = record.DecodeCurrent(op.Value)
+		}
+		return nil, err
+	case tableLedger:
+		return a.bookNotes(op)
 	case tableHistory:
 		return a.bookEvents(op)
 	case tableTimer:
@@ -122,6 +131,25 @@ func (a *audit) book(op *storage.Op) (*auditRun, error) {
 		return nil, nil
 	}
 	return nil, fmt.Errorf("unknown table")
+}
+
+// bookNotes wants notes to come in the order of their numbers. A crash may take back those of a transition that was not
+// durable, and their numbers are used again.
+func (a *audit) bookNotes(op *storage.Op) (*auditRun, error) {
+	k, err := record.ParseLedgerKey(op.Key)
+	if err != nil || op.Delete {
+		return nil, err
+	}
+	notes, err := record.DecodeNotes(op.Value)
+	if err != nil {
+		return nil, err
+	}
+	for i, n := range notes {
+		if n.At == 0 || n.Kind == 0 || n.Stage == 0 || i > 0 && n.Number <= notes[i-1].Number {
+			return nil, fmt.Errorf("note %+v of %s", n, short(k))
+		}
+	}
+	return nil, nil
 }
 
 func (a *audit) bookTask(op *storage.Op, k ids.RunKey, err error) (*auditRun, error) {
@@ -529,10 +557,8 @@ func told(st, live *execution.State) *execution.State {
 	} else {
 		info.WFT = execution.WorkflowTask{}
 	}
-	start.RequestID, start.Namespace, start.FirstStartTime = "", "", 0
-	if !live.Open() { // they count buffered events that a forced end has dropped
-		info.SignalCount, info.CancelRequested = 0, false
-	}
+	info.LedgerNext, info.TaskProblem = 0, ""
+	start.RequestID, start.Namespace, start.FirstStartTime, start.Follows = "", "", 0, false
 	out := &execution.State{Key: st.Key, Info: info, Start: &start, Memo: st.Memo, SearchAttributes: st.SearchAttributes}
 	rows := &execution.Rows{}
 	for _, act := range st.Activities.All {
@@ -560,8 +586,8 @@ func told(st, live *execution.State) *execution.State {
 		rows.Signals = append(rows.Signals, &n)
 	}
 	for _, q := range st.Requests.All {
-		if q.Buffer != 0 || q.Type == enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED || q.ID == live.Start.RequestID {
-			continue // the start's own, or of an event that a forced end has dropped
+		if q.Type == enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED || q.ID == live.Start.RequestID {
+			continue // the start's own
 		}
 		rows.Requests = append(rows.Requests, q)
 	}

@@ -390,7 +390,6 @@ func (c *clients) updateWithStart() {
 	in := execution.StartWorkflow{Request: c.request(key, id)}
 	in.Request.OnConflictOptions, in.Request.CronSchedule, in.Request.WorkflowStartDelay = nil, "", nil
 	in.Request.WorkflowIdConflictPolicy = enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING
-	s.ledger.again[id] = true
 	number, end := c.begin("start %s of %s with update %s", id, key.Workflow, update)
 	send := func(n *node, reply func(any, error)) {
 		n.submitWaiting(key, "", updateWait, func(w execution.Waiter) execution.Input {

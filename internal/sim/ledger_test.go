@@ -25,7 +25,6 @@ type ledger struct {
 	outcomes map[string]*updatepb.Outcome // by run and update ID, of updates whose outcome is in history
 	refused  map[string]bool              // run and update ID of rejected updates
 	acks     map[string]int
-	again    map[string]bool // requests that may start another run once theirs has closed: update-with-start
 }
 
 type startAck struct {
@@ -39,7 +38,7 @@ type signalAck struct {
 }
 
 func newLedger(s *sim) *ledger {
-	return &ledger{s: s, outcomes: map[string]*updatepb.Outcome{}, refused: map[string]bool{}, acks: map[string]int{}, again: map[string]bool{}}
+	return &ledger{s: s, outcomes: map[string]*updatepb.Outcome{}, refused: map[string]bool{}, acks: map[string]int{}}
 }
 
 // durable finds the run that an answer speaks of; an answer must not speak of what is not there.
@@ -58,7 +57,9 @@ func (l *ledger) started(key ids.WorkflowKey, request string, signal bool, a *ex
 	if r == nil {
 		return
 	}
-	if a.Started && r.state.Start.RequestID != request {
+	first := l.s.audit.runs[key.Run(r.state.Start.FirstRunID)]
+	joined := first != nil && first.state != nil && first.state.Start.RequestID == request // repeated, after its run was continued
+	if a.Started && r.state.Start.RequestID != request && !joined {
 		l.s.fail("start %s is said to have started %s, which %s started", request, short(r.key), r.state.Start.RequestID)
 	}
 	if a.Started {
@@ -80,7 +81,7 @@ func (l *ledger) signaled(k ids.RunKey, request string) {
 			n++
 		}
 	}
-	if n == 0 && !forced(r) {
+	if n == 0 {
 		l.s.fail("signal %s of %s was acknowledged, but is neither in history nor in the buffer", request, short(k))
 	}
 	l.signals = append(l.signals, signalAck{k, request})
@@ -94,11 +95,6 @@ func countSignals(events []*historypb.HistoryEvent, request string) int {
 		}
 	}
 	return n
-}
-
-// forced tells whether the run was ended from outside, which drops what was buffered.
-func forced(r *auditRun) bool {
-	return r.state.Info.Status == enumspb.WORKFLOW_EXECUTION_STATUS_TERMINATED || r.state.Info.Status == enumspb.WORKFLOW_EXECUTION_STATUS_TIMED_OUT
 }
 
 func (l *ledger) cancelled(k ids.RunKey) {
@@ -270,7 +266,7 @@ func (l *ledger) activityDone(t execution.ActivityToken, result string, err erro
 		c := ev.GetActivityTaskCompletedEventAttributes()
 		return c.GetScheduledEventId() == t.ScheduledID && proto.Equal(c.Result, text(result))
 	}
-	found := forced(r)
+	found := false
 	for _, ev := range r.events {
 		found = found || match(ev)
 	}
@@ -282,12 +278,18 @@ func (l *ledger) activityDone(t execution.ActivityToken, result string, err erro
 	}
 }
 
+// chainMessage is a message to a workflow ID, whichever run took it.
+type chainMessage struct {
+	key ids.WorkflowKey
+	id  string
+}
+
 // check compares all that was told with how it all ended.
 func (l *ledger) check() {
 	s := l.s
 	for _, a := range l.signals {
 		r := s.audit.runs[a.run]
-		if n := countSignals(r.events, a.request); n != 1 && !(n == 0 && forced(r)) {
+		if n := countSignals(r.events, a.request); n != 1 {
 			s.fail("signal %s is in the history of %s %d times", a.request, short(a.run), n)
 		}
 	}
@@ -296,16 +298,20 @@ func (l *ledger) check() {
 			s.fail("update %s was rejected and completed", name)
 		}
 	}
-	lastRequest := map[ids.WorkflowKey]string{}
+	started, took := map[chainMessage]ids.RunKey{}, map[chainMessage]ids.RunKey{}
 	for _, r := range s.audit.order {
 		if r.state == nil {
 			continue
 		}
-		forgets := s.conf.retention < time.Hour // with a run that is removed goes the memory of what started it
-		if id := r.state.Start.RequestID; id == lastRequest[r.key.Of()] && !l.again[id] && !forgets {
-			s.fail("request %s started two runs of %s", id, r.key.Workflow)
+		forgets := s.conf.retention < time.Hour // with a run that is removed goes the memory of what it took
+		once := func(book map[chainMessage]ids.RunKey, id, what string) {
+			m := chainMessage{r.key.Of(), id}
+			if first, ok := book[m]; ok && id != "" && first != r.key && !forgets {
+				s.fail("%s %s was taken by %s and by %s", what, id, short(first), short(r.key))
+			}
+			book[m] = r.key
 		}
-		lastRequest[r.key.Of()] = r.state.Start.RequestID
+		once(started, r.state.Start.RequestID, "start")
 		seen := map[string]bool{}
 		for _, ev := range r.events {
 			id := ev.GetWorkflowExecutionSignaledEventAttributes().GetRequestId()
@@ -313,6 +319,8 @@ func (l *ledger) check() {
 				s.fail("signal %s is twice in the history of %s", id, short(r.key))
 			}
 			seen[id] = true
+			once(took, id, "signal")
+			once(took, ev.GetWorkflowExecutionUpdateCompletedEventAttributes().GetMeta().GetUpdateId(), "update")
 		}
 		if err := replay(r.events); err != nil {
 			s.fail("%s does not replay: %v\n%s", short(r.key), err, storyOf(r.events))

@@ -94,6 +94,7 @@ func (s *sim) limits() *execution.Limits {
 	l.BlobBytes = 4 << 10
 	if s.conf.small {
 		l.BufferedEvents, l.PendingActivities, l.PendingSignals, l.UpdatesInFlight, l.BufferedQueries = 4, 6, 4, 4, 3
+		l.Hard = s.seed%2 == 0 // else signals are refused before the buffer overflows
 	}
 	return l
 }

@@ -19,5 +19,5 @@ func TestS105_TooManySignalsWithoutAWorker(t *testing.T) {
 		e := last(r, r.stored("w", ""), "Terminated").GetWorkflowExecutionTerminatedEventAttributes()
 		is(r, "reason", e.Reason, "Workflow history count exceeds limit.")
 		is(r, "identity", e.Identity, "history-service")
-	}, func(l *limits) { l.HistoryEvents = 50 })
+	}, func(l *limits) { l.Hard, l.HistoryEvents = true, 50 })
 }

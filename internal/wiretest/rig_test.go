@@ -287,3 +287,6 @@ func is[V comparable](r *rig, what string, got, want V) {
 }
 
 type limits = execution.Limits
+
+// reference are the limits of the reference, and its ways of keeping them.
+func reference(l *limits) { *l = *execution.ReferenceLimits() }

@@ -44,6 +44,16 @@ var knownSettings = []struct {
 	})},
 	{"history.defaultWorkflowTaskTimeout", duration(func(l *execution.Limits) *time.Duration { return &l.TaskTimeoutDefault })},
 	{"history.workflowTaskHeartbeatTimeout", duration(func(l *execution.Limits) *time.Duration { return &l.HeartbeatTotal })},
+	// Settings of our own. The first replaces all that was set before it.
+	{"perdure.referenceLimits", boolean(func(l *execution.Limits, on bool) {
+		*l = *execution.DefaultLimits()
+		if on {
+			*l = *execution.ReferenceLimits()
+		}
+	})},
+	{"perdure.softLimits", boolean(func(l *execution.Limits, on bool) { l.Hard = !on })},
+	{"perdure.rememberAcrossRuns", boolean(func(l *execution.Limits, on bool) { l.ForgetRuns = !on })},
+	{"perdure.ledgerNotes", count(func(l *execution.Limits) *int { return &l.LedgerNotes })},
 	// Test helpers of SDKs send this one. There is no such check here, so only its absence can be asked for.
 	{uncheckedVersions, never},
 }
@@ -60,6 +70,30 @@ func integer[N int | int64](field func(*execution.Limits) *N) setting {
 			return fmt.Errorf("%q is not a whole number from 1 to %d", value, math.MaxInt32)
 		}
 		*field(l) = N(n)
+		return nil
+	}
+}
+
+// boolean is a switch.
+func boolean(set func(l *execution.Limits, on bool)) setting {
+	return func(l *execution.Limits, value string) error {
+		on, err := strconv.ParseBool(value)
+		if err != nil {
+			return fmt.Errorf("%q is neither true nor false", value)
+		}
+		set(l, on)
+		return nil
+	}
+}
+
+// count is like integer, but may be zero.
+func count(field func(*execution.Limits) *int) setting {
+	return func(l *execution.Limits, value string) error {
+		n, err := strconv.ParseInt(value, 10, 32)
+		if err != nil || n < 0 {
+			return fmt.Errorf("%q is not a whole number from 0 on", value)
+		}
+		*field(l) = int(n)
 		return nil
 	}
 }

@@ -339,13 +339,12 @@ func TestSettingsReachTheirLimits(t *testing.T) {
 		if s.name == uncheckedVersions {
 			continue
 		}
-		changed := execution.DefaultLimits()
-		for _, value := range []string{"1", "0.25", "77s"} {
-			if s.set(changed, value) == nil {
-				break
-			}
+		changes := false
+		for _, value := range []string{"1", "0.25", "77s", "true", "false"} {
+			changed := execution.DefaultLimits()
+			changes = changes || s.set(changed, value) == nil && *changed != *execution.DefaultLimits()
 		}
-		if *changed == *execution.DefaultLimits() {
+		if !changes {
 			t.Errorf("%s has no effect", s.name)
 		}
 	}

@@ -41,11 +41,12 @@ type entry struct {
 	unsaved     int
 
 	// What transitions that were not durable left to be written with the next one that is.
-	rows  []execution.Row
-	tasks []taskOp
-	notes []execution.Note
-	index bool
-	lazy  bool // there was one since the last staging
+	rows   []execution.Row
+	tasks  []taskOp
+	notes  []execution.Note
+	index  bool
+	lazy   bool // there was one since the last staging
+	warned bool // that messages to the run are refused
 
 	staged uint64 // newest batch with something of this run
 	born   uint64 // batch in which it came to be; zero: before it was loaded

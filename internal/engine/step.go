@@ -182,6 +182,9 @@ func (s *Shard) apply(c *call, e *entry, st *execution.State, t *execution.Trans
 	if futile && c.rung.row != 0 && st != nil && st.Info.TimerRow != c.rung.row {
 		s.stage(storage.Op{Key: timerKey(e.key, c.rung.row), Delete: true}) // of no use to the run
 	}
+	if t.Err != nil && e != nil {
+		s.warnRefused(e, t.Err)
+	}
 	f := effect{call: c, answer: t.Answer, err: t.Err, replies: t.Replies, offers: t.Offers}
 	for n := t; n != nil; n = n.Successor {
 		if n != t {
@@ -205,6 +208,17 @@ func (s *Shard) apply(c *call, e *entry, st *execution.State, t *execution.Trans
 		s.timers.feed(e, true)
 	}
 	s.release(settled, f)
+}
+
+// warnRefused tells, once for as long as the run is cached, that it takes no more messages.
+func (s *Shard) warnRefused(e *entry, err error) {
+	var refused *execution.Error
+	if e.warned || !errors.As(err, &refused) || refused.Refusal == "" {
+		return
+	}
+	e.warned = true
+	s.log.Warn("messages to a workflow are refused until it continues as new", "reason", refused.Refusal, "namespace", string(e.key.Namespace),
+		"workflow_id", string(e.key.Workflow), "run_id", string(e.key.Run), "error", refused.Message)
 }
 
 // adopt makes n.Next the newest state of its run.

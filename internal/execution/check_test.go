@@ -400,8 +400,8 @@ func told(st, live *execution.State) *execution.State {
 		rows.Signals = append(rows.Signals, &n)
 	}
 	for _, q := range st.Requests.All {
-		if q.Type == enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED || q.ID == live.Start.RequestID {
-			continue // the start's own
+		if q.Type == enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED || q.Type == enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED || q.ID == live.Start.RequestID {
+			continue // the start's or the reset's own
 		}
 		rows.Requests = append(rows.Requests, q)
 	}

@@ -2,6 +2,7 @@ package execution
 
 import (
 	"fmt"
+	"strings"
 
 	commandpb "go.temporal.io/api/command/v1"
 	commonpb "go.temporal.io/api/common/v1"
@@ -72,7 +73,7 @@ func checkSequence(cs []*commandpb.Command) error {
 			for _, c := range cs {
 				names = append(names, c.CommandType.String())
 			}
-			return errf(InvalidArgument, "invalid command sequence: %v", names)
+			return errf(InvalidArgument, "invalid command sequence: [%s], command %s must be the last command.", strings.Join(names, ", "), c.CommandType)
 		}
 	}
 	return nil

@@ -35,7 +35,8 @@ type NoteStage uint8
 const (
 	// NoteReceived: taken. Event is the event that records it; zero: an update, which memory alone knows as yet.
 	NoteReceived NoteStage = iota + 1
-	// NoteBuffered: taken while a workflow task was with a worker; it comes into history behind that task.
+	// NoteBuffered: taken while a workflow task was with a worker; it comes into history behind that task, whose started
+	// event is Event.
 	NoteBuffered
 	// NoteRepeated: known already, so that nothing happened. Text names the run that took it if it was another one.
 	NoteRepeated
@@ -136,7 +137,7 @@ func updateNote(r *updatepb.Request, stage NoteStage) Note {
 func (d *draft) arrived(n Note, ev *historypb.HistoryEvent) {
 	n.Stage, n.Event = NoteReceived, ev.EventId
 	if ev.EventId == 0 {
-		n.Stage = NoteBuffered
+		n.Stage, n.Event = NoteBuffered, d.Info.WFT.StartedID
 	}
 	d.note(n)
 }

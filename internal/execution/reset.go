@@ -22,7 +22,7 @@ func stepReset(st *State, in ResetWorkflow, env *Env) *Transition {
 	if current == nil {
 		current = st
 	}
-	if current.Start.RequestID == in.Request.RequestId {
+	if r, ok := current.Requests.Get(in.Request.RequestId); ok && r.Type == enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED {
 		return answer(st, &ResetAnswer{RunID: current.Key.Run})
 	}
 	cut := in.Request.WorkflowTaskFinishEventId
@@ -102,9 +102,11 @@ func resetRun(st *State, in ResetWorkflow, env *Env) (*draft, error) {
 		d.tr.EventBytes = appendEvent(d.tr.EventBytes, ev)
 	}
 	s := *d.Start
-	s.RequestID, s.Namespace, s.FirstStartTime, s.Follows = in.Request.RequestId, env.Namespace.Name, st.Start.FirstStartTime, true
+	s.RequestID, s.Namespace, s.FirstStartTime, s.Follows = st.Start.RequestID, env.Namespace.Name, st.Start.FirstStartTime, true
 	d.State.Start = &s
-	d.setRequest(&Request{ID: s.RequestID, Type: enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED, EventID: cut})
+	drop(d, ownRequests, &d.Requests, "") // the start's, whose request ID no event tells
+	d.setRequest(&Request{ID: s.RequestID, Type: enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED, EventID: 1})
+	d.setRequest(&Request{ID: in.Request.RequestId, Type: enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED, EventID: cut})
 	d.Info.LastResetTime = env.Now
 	d.Info.FirstBackoffEnd = 0
 	if s.RunTimeout > 0 {

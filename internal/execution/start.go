@@ -43,7 +43,10 @@ func newRunTransition(cur *State, d *draft, eager *WorkflowTaskStarted, in Start
 	a := &StartAnswer{RunID: d.Key.Run, FirstRunID: d.Start.FirstRunID, Started: true,
 		Status: enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING, Eager: eager}
 	if in.Update != nil {
-		a.Update, a.UpdateErr = d.admit(*in.Update)
+		var err error
+		if a.Update, err = d.admit(*in.Update); err != nil {
+			return answer(cur, &StartAnswer{UpdateErr: err}) // both halves or none
+		}
 	}
 	tr := d.finish()
 	if cur == nil {
@@ -117,10 +120,13 @@ func startOnOpen(cur *State, in StartWorkflow, env *Env) *Transition {
 		return startJoin(cur, in, env, false)
 	case enumspb.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING:
 		n, eager := startRun(env, in, true)
+		next := newRunTransition(nil, n, eager, in)
+		if next.Next == nil {
+			return answer(cur, next.Answer)
+		}
 		d := newDraft(cur, env)
 		d.terminate("TerminateIfRunning WorkflowIdReusePolicy", textPayloads("terminated by new runID: "+string(env.NewRunID)), "history-service", nil)
 		tr := d.finish()
-		next := newRunTransition(nil, n, eager, in)
 		tr.Successor, tr.Answer, next.Answer = next, next.Answer, nil
 		return tr
 	}

@@ -168,7 +168,8 @@ func (d *draft) updateLimits(u *LiveUpdate) error {
 		}
 	case l.UpdatesTotal > 0 && int(d.Info.UpdateCount)+waiting >= l.UpdatesTotal:
 		return errf(FailedPrecondition, "The limit on the total number of distinct updates in this workflow has been reached (%d). "+
-			"Make sure any duplicate updates share an Update ID so the server can deduplicate them, or continue the workflow as new.", l.UpdatesTotal)
+			"Make sure any duplicate updates share an Update ID so the server can deduplicate them, and consider rejecting updates that you aren't going to process. "+
+			"You can also Continue-as-New to avoid this; we recommend you check Continue-as-New Suggested in your Workflow.", l.UpdatesTotal)
 	}
 	return nil
 }

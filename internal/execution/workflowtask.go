@@ -421,7 +421,13 @@ func (d *draft) suggestContinueAsNew() (bool, []int32) {
 	if l.SuggestEvents > 0 && d.Info.NextEventID >= int64(l.SuggestEvents) {
 		why = append(why, int32(enumspb.SUGGEST_CONTINUE_AS_NEW_REASON_TOO_MANY_HISTORY_EVENTS))
 	}
-	if l.UpdatesTotal > 0 && int(d.Info.UpdateCount)*100 >= l.UpdatesTotal*l.SuggestUpdatesPercent {
+	updates := int(d.Info.UpdateCount)
+	for _, u := range d.Volatile.Updates.All {
+		if u.Stage != UpdateAccepted {
+			updates++
+		}
+	}
+	if l.UpdatesTotal > 0 && updates*100 >= l.UpdatesTotal*l.SuggestUpdatesPercent {
 		why = append(why, int32(enumspb.SUGGEST_CONTINUE_AS_NEW_REASON_TOO_MANY_UPDATES))
 	}
 	return len(why) > 0, why

@@ -125,13 +125,13 @@ func TestS14Links(t *testing.T) {
 }
 
 func TestS27RejectAndTerminate(t *testing.T) {
-	newFront(t).startRefused(t, "Invalid WorkflowIDReusePolicy: WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE cannot be used together with WorkflowIdConflictPolicy WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING.", func(r *startRequest) {
+	newFront(t).startRefused(t, "Invalid WorkflowIDReusePolicy: WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE cannot be used together with WorkflowIdConflictPolicy WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING", func(r *startRequest) {
 		r.WorkflowIdReusePolicy, r.WorkflowIdConflictPolicy = reuseReject, conflictTerminate
 	})
 }
 
 func TestPoliciesAreResolved(t *testing.T) {
-	newFront(t).startRefused(t, "Invalid WorkflowIDReusePolicy: WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING cannot be used together with a WorkflowIDConflictPolicy.", func(r *startRequest) {
+	newFront(t).startRefused(t, "Invalid WorkflowIDReusePolicy: WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING cannot be used together with a WorkflowIDConflictPolicy", func(r *startRequest) {
 		r.WorkflowIdReusePolicy, r.WorkflowIdConflictPolicy = reuseTerminate, conflictFail
 	})
 	for _, tt := range []struct {

@@ -141,11 +141,11 @@ func resolvePolicies(reuse enumspb.WorkflowIdReusePolicy, conflict, unsetConflic
 	case enumspb.WorkflowIdConflictPolicy_name[int32(conflict)] == "":
 		return 0, 0, invalid("Invalid WorkflowIDConflictPolicy: %d", conflict)
 	case reuse == reuseTerminate && conflict != conflictUnset:
-		return 0, 0, invalid("Invalid WorkflowIDReusePolicy: WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING cannot be used together with a WorkflowIDConflictPolicy.")
+		return 0, 0, invalid("Invalid WorkflowIDReusePolicy: WORKFLOW_ID_REUSE_POLICY_TERMINATE_IF_RUNNING cannot be used together with a WorkflowIDConflictPolicy")
 	case reuse == reuseTerminate:
 		return reuseAllow, conflictTerminate, nil
 	case reuse == reuseReject && conflict == conflictTerminate:
-		return 0, 0, invalid("Invalid WorkflowIDReusePolicy: WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE cannot be used together with WorkflowIdConflictPolicy WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING.")
+		return 0, 0, invalid("Invalid WorkflowIDReusePolicy: WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE cannot be used together with WorkflowIdConflictPolicy WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING")
 	}
 	if reuse == reuseUnset {
 		reuse = reuseAllow

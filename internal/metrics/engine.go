@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"errors"
 	"reflect"
 	"sync"
 
@@ -18,6 +19,7 @@ type Engine struct {
 
 	steps   *prometheus.CounterVec
 	events  prometheus.Counter
+	refused *prometheus.CounterVec
 	endings map[enumspb.EventType]*prometheus.CounterVec
 
 	requests, errors prometheus.Counter
@@ -69,7 +71,10 @@ func (m *Metrics) Engine(nameOf func(ids.NamespaceID) string) *Engine {
 		bytes: counter("perdure_batch_bytes", "Bytes of keys and values given to the store.", nil),
 		ops:   counter("perdure_batch_ops", "Keys written or deleted.", nil),
 	}
-	m.registry.MustRegister(e.steps)
+	e.refused = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "perdure_messages_refused", Help: "Messages to workflows that their senders have to send again later, by what is full.",
+	}, []string{"namespace", "reason"})
+	m.registry.MustRegister(e.steps, e.refused)
 	for event, name := range endings {
 		e.endings[event] = prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: name, Help: "Runs that ended so.", ConstLabels: prometheus.Labels{"service_name": "history"},
@@ -82,6 +87,9 @@ func (m *Metrics) Engine(nameOf func(ids.NamespaceID) string) *Engine {
 // Stepped implements engine.Observer. What a step decides counts at once, though a crash may still undo it.
 func (e *Engine) Stepped(_ ids.ShardID, in execution.Input, t *execution.Transition) {
 	e.ofInput(in).Inc()
+	if refused := (*execution.Error)(nil); errors.As(t.Err, &refused) && refused.Refusal != "" {
+		e.refused.WithLabelValues(e.namespace(t), refused.Refusal).Inc()
+	}
 	for ; t != nil; t = t.Successor {
 		e.events.Add(float64(len(t.Events)))
 		for _, event := range t.Events {

@@ -114,7 +114,7 @@ func (n *Node) serve(m *metrics.Metrics) {
 	})
 	operator := frontend.NewOperator(n.namespaces, features)
 	unary := m.Unary(n.drain.unary(frontend.NewInterceptor(n.namespaces, n.config.Log).Unary))
-	n.grpc = newGRPC(unary, service, operator, n.health)
+	n.grpc = newGRPC(unary, service, operator, frontend.NewInspect(service), n.health)
 	n.conn = newInprocess(unary)
 	workflowservice.RegisterWorkflowServiceServer(n.conn, frontend.Decoded{Service: service})
 	operatorservice.RegisterOperatorServiceServer(n.conn, operator)

@@ -11,6 +11,8 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
+
+	inspectpb "github.com/perdure/perdure/api/inspect/v1"
 )
 
 const (
@@ -25,6 +27,7 @@ const (
 // serviceNames are the services whose health is told, beside the server's as a whole.
 var serviceNames = []string{
 	"", workflowservice.WorkflowService_ServiceDesc.ServiceName, operatorservice.OperatorService_ServiceDesc.ServiceName,
+	inspectpb.InspectService_ServiceDesc.ServiceName,
 }
 
 // newHealth is not serving until it is told otherwise.
@@ -42,7 +45,7 @@ func setHealth(h *health.Server, s healthpb.HealthCheckResponse_ServingStatus) {
 
 func newGRPC(
 	unary grpc.UnaryServerInterceptor, workflows workflowservice.WorkflowServiceServer,
-	operators operatorservice.OperatorServiceServer, h *health.Server,
+	operators operatorservice.OperatorServiceServer, inspect inspectpb.InspectServiceServer, h *health.Server,
 ) *grpc.Server {
 	s := grpc.NewServer(
 		grpc.UnaryInterceptor(unary),
@@ -56,6 +59,7 @@ func newGRPC(
 	)
 	workflowservice.RegisterWorkflowServiceServer(s, workflows)
 	operatorservice.RegisterOperatorServiceServer(s, operators)
+	inspectpb.RegisterInspectServiceServer(s, inspect)
 	healthpb.RegisterHealthServer(s, h)
 	reflection.Register(s)
 	return s

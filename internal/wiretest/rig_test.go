@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/proto"
 
+	inspectpb "github.com/perdure/perdure/api/inspect/v1"
 	"github.com/perdure/perdure/internal/clock"
 	"github.com/perdure/perdure/internal/engine"
 	"github.com/perdure/perdure/internal/execution"
@@ -34,6 +35,7 @@ import (
 type rig struct {
 	workflowservice.WorkflowServiceClient
 	operator operatorservice.OperatorServiceClient
+	inspect  inspectpb.InspectServiceClient
 
 	t      testing.TB
 	ctx    context.Context
@@ -90,9 +92,11 @@ func (r *rig) boot() {
 	r.ok(err)
 	features := frontend.DefaultFeatures()
 	server := grpc.NewServer(grpc.UnaryInterceptor(frontend.NewInterceptor(registry, log).Unary))
-	workflowservice.RegisterWorkflowServiceServer(server, frontend.New(frontend.Options{
+	service := frontend.New(frontend.Options{
 		Engine: e, Queues: queues, Namespaces: registry, Store: r.store, Log: log, Limits: r.limits, Features: features,
-	}))
+	})
+	workflowservice.RegisterWorkflowServiceServer(server, service)
+	inspectpb.RegisterInspectServiceServer(server, frontend.NewInspect(service))
 	operatorservice.RegisterOperatorServiceServer(server, frontend.NewOperator(registry, features))
 
 	listener := bufconn.Listen(1 << 20)
@@ -106,6 +110,7 @@ func (r *rig) boot() {
 		grpc.WithIdleTimeout(0), grpc.WithUnaryInterceptor(impatient))
 	r.ok(err)
 	r.WorkflowServiceClient, r.operator = workflowservice.NewWorkflowServiceClient(conn), operatorservice.NewOperatorServiceClient(conn)
+	r.inspect = inspectpb.NewInspectServiceClient(conn)
 	r.invoke = conn.Invoke
 	r.stop = func() {
 		r.stop = nil

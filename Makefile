@@ -77,6 +77,33 @@ examples: build ## the example programs of three official SDKs, against a server
 ui: build ## the web UI in headless Chromium
 	conformance/ui/run.sh
 
+.PHONY: python
+python: build ## behaviour seen through the official Python SDK
+	conformance/python/run.sh
+
+.PHONY: typescript
+typescript: build ## behaviour seen through the official TypeScript SDK
+	conformance/typescript/run.sh
+
+.PHONY: cross
+cross: build ## clients and workers of different SDKs with each other
+	conformance/cross/run.sh
+
+.PHONY: oracle
+oracle: ## the same requests to the reference's dev server and to ours
+	conformance/oracle/run.sh
+
+.PHONY: bench-messages
+bench-messages: build ## what a message costs
+	cd bench && $(GO) run ./messages -perdure ../bin/perdure
+
 .PHONY: generate
 generate: ## docs/compat.md
 	$(GO) run ./internal/compat -o docs/compat.md
+
+.PHONY: proto
+proto: ## the Go code of api/inspect; needs protoc (Debian: protobuf-compiler)
+	@tools=$$(mktemp -d); trap 'rm -rf $$tools' EXIT; set -e; \
+	$(GO) build -o $$tools google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc; \
+	PATH=$$tools:$$PATH protoc -I api --go_out=api --go_opt=paths=source_relative \
+	  --go-grpc_out=api --go-grpc_opt=paths=source_relative api/inspect/v1/inspect.proto

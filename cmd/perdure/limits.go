@@ -44,6 +44,7 @@ var knownSettings = []struct {
 	})},
 	{"history.defaultWorkflowTaskTimeout", duration(func(l *execution.Limits) *time.Duration { return &l.TaskTimeoutDefault })},
 	{"history.workflowTaskHeartbeatTimeout", duration(func(l *execution.Limits) *time.Duration { return &l.HeartbeatTotal })},
+	{"frontend.disallowQuery", boolean(func(l *execution.Limits, on bool) { l.NoQueries = on })},
 	// Settings of our own. The first replaces all that was set before it.
 	{"perdure.referenceLimits", boolean(func(l *execution.Limits, on bool) {
 		*l = *execution.DefaultLimits()

@@ -133,6 +133,9 @@ func statementTests(root string) (map[string][]string, error) {
 		if d.IsDir() && (strings.HasPrefix(d.Name(), ".") && path != root || d.Name() == "node_modules") {
 			return filepath.SkipDir
 		}
+		if pattern := otherTests[filepath.Ext(path)]; pattern != nil && strings.HasPrefix(filepath.ToSlash(path), "conformance/") {
+			return addOtherTests(found, path, pattern)
+		}
 		if !strings.HasSuffix(path, "_test.go") {
 			return nil
 		}
@@ -156,6 +159,32 @@ func statementTests(root string) (map[string][]string, error) {
 		slices.Sort(t)
 	}
 	return found, err
+}
+
+// otherTests find the names of tests in other languages, by the ending of their files: functions of pytest, titles of
+// node's test runner, and titles of cases in shell scripts.
+var otherTests = map[string]*regexp.Regexp{
+	".py": regexp.MustCompile(`(?m)^\s*(?:async )?def test_(m\d\w*)`),
+	".ts": regexp.MustCompile(`(?m)^\s*(?:void )?(?:test|it|step)\('(M\d[^']*)'`),
+}
+
+func addOtherTests(found map[string][]string, path string, pattern *regexp.Regexp) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	dir := filepath.ToSlash(filepath.Dir(path))
+	for _, m := range pattern.FindAllSubmatch(text, -1) {
+		name := string(m[1])
+		shown := name
+		if filepath.Ext(path) == ".py" {
+			shown = "test_" + name
+		}
+		for _, id := range statementIDs(strings.ToUpper(strings.ReplaceAll(name, " ", "_"))) {
+			found[id] = append(found[id], "`"+strings.TrimSuffix(dir, "/src")+"` "+shown)
+		}
+	}
+	return nil
 }
 
 // statementIDs are the statements that a test's name starts with: TestS054_S074Stale… gives S-54 and S-74.

@@ -77,6 +77,8 @@ type Limits struct {
 	// Hard: what goes beyond a limit is refused for good or fails the workflow task, and a run that outgrows its history
 	// by messages is terminated, as the reference does. False: see pressure.go.
 	Hard bool
+	// NoQueries: queries are refused before they reach a run.
+	NoQueries bool
 	// ForgetRuns: a message is told from its repetition only by the run it reaches, as the reference does. False: by any
 	// run of the workflow ID that is still kept.
 	ForgetRuns bool

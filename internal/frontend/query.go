@@ -109,6 +109,9 @@ func (s *Service) QueryWorkflow(ctx context.Context, r *workflowservice.QueryWor
 	if err := checkBlob(s.limits, r.Query.QueryArgs); err != nil {
 		return nil, err
 	}
+	if s.limits.NoQueries {
+		return nil, invalid("Queries are disabled on this server.")
+	}
 	for try := 0; ; try++ {
 		resp, err := s.query(ctx, key, run, r)
 		if try == lostRetries || !isKind(err, execution.Unavailable) || ctx.Err() != nil {

@@ -232,3 +232,13 @@ func TestM070_QueryOfAnIdleRun(t *testing.T) {
 		r.history("w", "", "Started WFTScheduled WFTStarted WFTCompleted")
 	})
 }
+
+func TestM106_QueriesCanBeDisabled(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.idleRun("w")
+		_, err := r.QueryWorkflow(r.ctx, &workflowservice.QueryWorkflowRequest{Namespace: ns, Execution: wf("w", ""), Query: &querypb.WorkflowQuery{QueryType: "q"}})
+		r.refused(err, codes.InvalidArgument, "Queries are disabled on this server.")
+		r.idle()
+		r.history("w", "", idleHistory)
+	}, func(l *limits) { l.NoQueries = true })
+}

@@ -28,6 +28,7 @@ type call struct {
 	watch   *watcher
 	touch   func()
 	stored  storedEvents // what Needs asked for, so far
+	later   []laterRun   // of a reset: what came to the runs that continue the base run, so far
 	recalls recalls      // what Recalls asked for, so far; nil: nothing was asked yet
 	counted bool         // counts against the shard's bound
 	rung    *timerItem   // in is the engine's own TimerDue

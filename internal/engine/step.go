@@ -357,8 +357,63 @@ func (s *Shard) prepareReset(c *call, e *entry, in execution.ResetWorkflow) bool
 		s.when(e.staged, func() { s.readWhole(c, e, in) })
 		return false
 	}
+	if !s.prepareLater(c, e) {
+		return false
+	}
+	in.Later = nil
+	for _, l := range c.later {
+		in.Later = append(in.Later, l.events...)
+	}
 	c.in = in
 	return true
+}
+
+// laterRun is what a reset applies again of one run that continues the base run.
+type laterRun struct {
+	run    ids.RunID
+	next   ids.EventID // of its history when it was read
+	events []*historyEvent
+}
+
+// prepareLater reads what came to the runs that continue e, one after the other up to the current one.
+func (s *Shard) prepareLater(c *call, e *entry) bool {
+	i := 0
+	for st := e.state; st != nil && st.Info.SuccessorRunID != ""; i++ {
+		next := s.entry(e.key.Of().Run(st.Info.SuccessorRunID))
+		if !next.known {
+			e.busy = true
+			s.enqueue(next, &call{kind: callTouch, key: e.key.Of(), run: next.key.Run,
+				touch: func() { s.resume(e) }, then: s.guardAnswer(func(_ any, err error) { s.failFirst(e, err) })})
+			return false
+		}
+		if st = next.visible(); st == nil {
+			break // its time was over
+		}
+		if i < len(c.later) && c.later[i].run == next.key.Run && c.later[i].next == st.Info.NextEventID {
+			continue
+		}
+		c.later = c.later[:min(i, len(c.later))] // the current run may have got more meanwhile
+		e.busy = true
+		s.when(next.staged, func() { s.readLater(c, e, next) })
+		return false
+	}
+	return true
+}
+
+func (s *Shard) readLater(c *call, e, next *entry) {
+	recent, key, end := slices.Clip(next.recent), next.key, next.state.Info.NextEventID
+	s.job(func(r storage.Reader) func() {
+		events, err := readWhole(r, key, end, recent)
+		events = slices.DeleteFunc(events, func(ev *historyEvent) bool { return !execution.Reapplied(ev.GetEventType()) })
+		return func() {
+			if err != nil {
+				s.failFirst(e, s.readFailed("load history", key, err))
+				return
+			}
+			c.later = append(c.later, laterRun{key.Run, end, slices.Clip(events)})
+			s.resume(e)
+		}
+	})
 }
 
 // resumeReset goes on once the current run's pointer was read, or could not be.

@@ -264,11 +264,13 @@ type (
 	TimerDue struct{}
 
 	// ResetWorkflow makes a new run from the first part of this run's history (the base run). Answer: *ResetAnswer.
-	// Events holds the base run's whole history; Current the state of the current run when it is another one.
+	// Events holds the base run's whole history; Current the state of the current run when it is another one; Later what
+	// the runs that continue the base run have in history of Reapplied, in order.
 	ResetWorkflow struct {
 		Request *workflowservice.ResetWorkflowExecutionRequest
 		Events  []*historypb.HistoryEvent
 		Current *State
+		Later   []*historypb.HistoryEvent
 	}
 	// Describe reads. Answer: *workflowservice.DescribeWorkflowExecutionResponse without memo and search attribute aliases.
 	Describe struct{}

@@ -230,6 +230,12 @@ func (d *draft) reapply(base *State, in ResetWorkflow) {
 	for _, b := range base.Buffered.All {
 		later = append(later, b.Event)
 	}
+	later = append(later, in.Later...)
+	if in.Current != nil && in.Current.Start.FirstRunID == base.Start.FirstRunID {
+		for _, b := range in.Current.Buffered.All {
+			later = append(later, b.Event)
+		}
+	}
 	for _, ev := range later {
 		switch ev.EventType {
 		case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
@@ -248,6 +254,16 @@ func (d *draft) reapply(base *State, in ResetWorkflow) {
 			d.reapplyChild(ev)
 		}
 	}
+}
+
+// Reapplied tells whether a reset applies events of this type again, beside the ends of children of the run itself.
+func Reapplied(t enumspb.EventType) bool {
+	switch t {
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ADMITTED,
+		enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED:
+		return true
+	}
+	return false
 }
 
 // replay writes a copy of an event under the next ID.

@@ -1,6 +1,7 @@
 package wiretest
 
 import (
+	"strings"
 	"testing"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -66,5 +67,35 @@ func TestM191_ResetUnderAnUpdate(t *testing.T) {
 		}
 		_, err := sent.trySaying(sent.acceptAndComplete("late"))
 		r.refused(err, codes.NotFound, "Workflow task not found.")
+	})
+}
+
+func TestS182_ResetKeepsWhatCameToTheRunsThatContinueIt(t *testing.T) {
+	bubble(t, func(r *rig) {
+		base := r.start("w")
+		r.take().complete()
+		r.ok(r.trySignal("w", "", "first run", "r1"))
+		r.take().complete(continueAsNew())
+		r.take().complete()
+		r.ok(r.trySignal("w", "", "second run", "r2"))
+		r.take().complete()
+		u := r.updates("w", "u")
+		k := r.take()
+		k.say(k.acceptAndComplete("done"), continueAsNew())
+		u.get()
+		k = r.take()
+		r.ok(r.trySignal("w", "", "third run, buffered", "r3"))
+		r.cancel("w")
+		run := must[*workflowservice.ResetWorkflowExecutionResponse](r)(r.reset("w", base, 4)).RunId
+		r.history("w", run, "Started WFTScheduled WFTStarted WFTFailed Signaled Signaled UpdateAdmitted Signaled WFTScheduled")
+		is(r, "signals", strings.Join(signalNames(r.stored("w", run)), ", "), "first run, second run, third run, buffered")
+		r.refused(k.try(), codes.NotFound, "Workflow task not found.")
+		for _, id := range []string{"r1", "r2", "r3"} {
+			r.ok(r.trySignal("w", "", "again", id))
+		}
+		is(r, "signals", len(signalNames(r.stored("w", run))), 3)
+		r.restart()
+		r.take().complete()
+		r.terminate("w")
 	})
 }

@@ -1,0 +1,97 @@
+package oracle
+
+var rewrites = []rewrite{
+	// Fields of history events.
+	{``, ` workflow_execution_timeout:0s(?: workflow_run_timeout:0s)?`, ``, "timeouts that the start did not set", "F-01"},
+	{` workflow_run_timeout:0s`, ``, ``, "timeouts that continue-as-new did not set", "F-01"},
+	{``, `(Started .* continued_execution_run_id.*) first_workflow_task_backoff:0s`, `$1`, "no backoff of a continued run", "F-13"},
+	{``, `(ContinuedAsNew .*) backoff_start_interval:0s initiator:CONTINUE_AS_NEW_INITIATOR_WORKFLOW`, `$1`, "what the command did not say", "F-07"},
+	{` prev_auto_reset_points:\{points:\[[^]]*\]\}`, ``, ``, "reset points of a continued run", "F-08"},
+	{``, `( WFTFailed .*failure:\{(?:message:"[^"]*" )?)source:"Server" `, `$1`, "source of a task's failure", "F-04"},
+	{``, `(ExternalWorkflowExecutionInitiated \{workflow_task_completed_event_id:\d+) namespace:"default"`, `$1`, "namespace of an external command that names none", "F-16"},
+	{`(WFTStarted \{scheduled_event_id:\d+) identity:"history-service"`, ``, `$1`, "who started a task that was not stored when it was", "F-28"},
+	{`(cause:WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW.*identity:)"history-service"`,
+		`(cause:WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW.*identity:)"history-resetter"`, `$1<F-24>`, "who resets a run", "F-24"},
+	// Fields of answers.
+	{`^(update .*) link:\{workflow(?:_event)?:\{[^{}]*(?:request_id_ref:\{[^{}]*\})?\}\}`, ``, `$1`, "link of an update", "F-21"},
+	{`^(link of the (?:first|second): )\{.*\}$`, `^(link of the (?:first|second): )nothing$`, `$1<F-21>`, "link of an update", "F-21"},
+	{`start_request_id:"<uuid \d+>"`, `start_request_id:"<run [^"]*>"`, `start_request_id:<F-15>`, "start request of a continued run", "F-15"},
+	{``, `(start_workflow:\{run_id:"[^"]*" (?:link:\{workflow_event:\{[^{}]*\{[^{}]*\}\}\} )?status:\w+) first_execution_run_id:"[^"]*"`, `$1`, "first run of a start that started nothing, in update with start", "F-45"},
+	// Texts.
+	{`Namespace is empty\.`, `Namespace not set on request\.`, `<F-14>`, "text: no namespace", "F-14"},
+	{`Can't load workflow execution\.  WorkflowId not set\.|RunId is not valid UUID\.`, `^(poll .*)(?:(?:Execution|WorkflowId) is not set on request\.|Invalid RunId\.)`, `$1<F-26>`, "text: poll of an update", "F-26"},
+	{`(BadUpdateWorkflowExecutionMessage: )invalid (?:state transition|\*update)[^"]*`,
+		`(BadUpdateWorkflowExecutionMessage: )(?:update u was accepted|update u has a response|response for update u|outcome is not set|accepted_request_message_id or)[^"]*`, `$1<F-30>`, "text: bad messages", "F-30"},
+	{`(Bad(?:Signal|RequestCancelExternal)\w+Attributes: [^."]*)\. (?:WorkflowId|Namespace)=[^"]*(?:RunId|Namespace|SignalName)=[^"]*`,
+		`(Bad(?:Signal|RequestCancelExternal)\w+Attributes: [^."]*)\.(?: WorkflowId=[^" ]*)?("|$)`, `$1<F-17>$2`, "text: bad external commands", "F-17"},
+	{`()(?:signal not set|(?:signal name|WorkflowId|workflow type name|Request ID) exceeds maximum allowed length \(1001/1000\)|workflow type not set|taskQueue is not set|missing task queue name)`,
+		`^(signal with start malformed: .*)(?:(?:SignalName|WorkflowType|TaskQueue) is not set on request\.|(?:SignalName|WorkflowId|WorkflowType|RequestId) length exceeds limit\.)`, `$1<F-09>`, "text: fields of signal with start", "F-09"},
+	{`An invalid Workflow(\w+)Seconds is set on request\. cause: negative duration`, `invalid Workflow(\w+): cannot be negative`, `<F-09 $1>`, "text: negative durations", "F-09"},
+}
+
+const (
+	manyQueries    = "docs/deviations.md: up to 100 queries may wait"
+	waitingQueries = "docs/deviations.md: queries that wait when the run closes"
+)
+
+var differences = []difference{
+	// Decided.
+	{`TestM078_.*`, `^task: .*queries:`, `^task: .*queries:.*"second"`, "two queries wait", manyQueries},
+	{`TestM078_.*`, `^query second: error ResourceExhausted`, `^query second: \{query_result`, "two queries wait", manyQueries},
+	{`TestWaitingQueriesOfARunThatIsEnded`, `^query q: error DeadlineExceeded$`, ``, "the query is left", waitingQueries},
+	{`TestWaitingQueriesOfARunThatIsEnded`, ``, `^task: .*(?:Terminated|TimedOut)\] query:|^query answer: \{\}|^query q: \{query_result`, "the query goes to a worker", waitingQueries},
+
+	// Found.
+	{`TestQueryAnswerOfNoKind`, `^query answer: error NotFound|^answered: false`, ``, "query answer of no kind", "F-22"},
+	{`TestQueryAnswerOfNoKind`, ``, `^query answer: error InvalidArgument|^answered: true`, "query answer of no kind", "F-22"},
+	{`TestBackoffAndWhatEndsIt`, `^    2 Terminated`, ``, "update during a delay", "F-12"},
+	{`TestBackoffAndWhatEndsIt`, ``, `^    (?:2 WFTScheduled|3 Terminated)`, "update during a delay", "F-12"},
+	{`TestTooManyBufferedEventsEndTheTask`, `^signal one too many: \{|^completion: error NotFound|^    \d+ (?:WFTFailed|Signaled|WFTScheduled) |^history of`, ``, "too many buffered events", "F-53, F-06"},
+	{`TestTooManyBufferedEventsEndTheTask`, ``, `^signal one too many: error ResourceExhausted|^completion: \{\}|^    \d+ (?:WFTCompleted|WFTFailed|Signaled|WFTScheduled) |^history of`, "too many buffered events", "F-53, F-06"},
+	{`TestShortPoll`, `^short poll: error FailedPrecondition`, `^short poll: \{\}`, "short poll", "F-49"},
+	{`TestRequestIDsOfSignalWithStart|TestBackoffAndWhatEndsIt`, `^signal with start`, `^signal with start .*started:true`, "repeated signal with start", "F-11"},
+	{`TestSignalWithStartAgain.*`, `^signal with start|^history of`, `^signal with start|^history of`, "repeated signal with start", "F-52"},
+	{`TestM186_.*`, `^update one too many`, ``, "limit of updates", "F-53, F-47"},
+	{`TestM186_.*`, ``, `^update one too many`, "limit of updates", "F-53, F-47"},
+	{`TestExternalSignalOverTheTargetsLimit`, `^    [67] (?:SignalExternalWorkflowExecutionFailed .*SIGNAL_COUNT_LIMIT_EXCEEDED|WFTScheduled)`, ``, "external signal at the limit of signals", "F-53"},
+	{`TestRequestIDsOfStart`, `^start continued: error AlreadyExists`, `^start continued: \{`, "start of an earlier run", "F-52"},
+	{`TestMalformedCancelsAndTerminationsAreRefused|TestOtherMalformedSignals`, `^(?:cancel|terminate|signal go): (?:error NotFound|\{)`,
+		`^(?:cancel|terminate|signal go): error InvalidArgument "(?:(?:WorkflowId|RequestId|Identity) length exceeds limit|Invalid RunId|Blob data size exceeds limit)\."`, "what the reference does not check", "F-14, F-48"},
+	{`TestM142_.*`, `^(?:poll with(?:out| a long) ID|update long run ID): error NotFound`, `: error InvalidArgument`, "what the reference does not check", "F-26"},
+	{`TestMalformedStartsAreRefused`, `: error InvalidArgument`, `: error InvalidArgument`, "text: fields of a start", "F-54"},
+	{`TestLongNameOfAnExternalSignal`, `^completion: \{\}|^history of`, `^completion: error InvalidArgument|^history of .*WFTFailed`, "long name of an external signal", "F-17"},
+	{`TestM050_.*`, `WorkflowId on SignalExternal`, `an identifier on SignalExternal`, "text: long workflow ID of an external signal", "F-17"},
+	{`TestPollsOfUpdatesWhoseRunIsOver`, `^poll update (?:completed|accepted) .*NotFound`, `^poll update (?:completed|accepted) .*outcome:`, "update of an earlier run", "F-52"},
+	{`TestM008_.*`, `request_id_ref:\{event_type:`, `event_ref:\{event_id:\d+ event_type:`, "link of a signal without request ID", "F-02"},
+	{`TestM090_.*`, `^query q: error InvalidArgument "Blob data size exceeds limit\." QueryFailedFailure\{\}`, `^query q: error InvalidArgument "Query result size exceeds limit\."`, "too large answer", "F-18"},
+	{`.*`, `^completion: \{workflow_task:.*history:\[(?:[2-9]|\d\d)`, `^completion: \{workflow_task:.*history:\[1 Started`, "history of a task handed out inline", "F-20"},
+	{`.*`, `^    \d+ WFTStarted \{scheduled_event_id:\d+\}$`, `^    \d+ WFTStarted \{scheduled_event_id:\d+ identity:"worker"\}$`, "who started a task that was not stored when it was", "F-23"},
+	{`TestM133_.*`, `^update unknown stage: \{`, `^update unknown stage: error InvalidArgument`, "unknown stage", "F-25"},
+	{`TestCloseHeldBackAndUpdates`, `^early: update u: .*_ACCEPTED`, ``, "waiting for an accepted update", "F-29"},
+	{`TestCloseHeldBackAndUpdates`, `^update u: .*_ACCEPTED`, `^update u: .*_COMPLETED`, "waiting for an accepted update", "F-29"},
+	{`TestMessageWithoutBody`, `^completion: error InvalidArgument "nil message body"`, `^completion: error InvalidArgument`, "message without body", "F-31"},
+	{`TestMessageWithoutBody`, `^history of`, `^history of .*WFTFailed`, "message without body", "F-31"},
+	{`TestM170_.*`, `^task: `, `^task: .*messages:`, "bad message on the second attempt", "F-32"},
+	{`TestM170_.*`, `^update u: error FailedPrecondition`, `^update u: .*_COMPLETED`, "bad message on the second attempt", "F-32"},
+	{`TestM170_.*`, ``, `^    1[12] Update`, "bad message on the second attempt", "F-32"},
+	{`TestM190_.*`, `^    [78] Signaled|^! history`, ``, "request IDs of signals that a reset applied again", "F-34"},
+	{`TestM190_.*`, ``, `^    7 Signaled .*"another"`, "request IDs of signals that a reset applied again", "F-34"},
+	{`TestResetRequests`, `^reset to [34]: \{run_id`, `^reset to [34]: \{run_id`, "repeated reset", "F-35"},
+	{`TestResetRequests`, `^terminate: error NotFound`, `^terminate: \{\}`, "repeated reset", "F-35"},
+	{`TestResetRequests`, `^    6 Terminated .*"history-resetter"`, `^    6 Terminated .*"client"`, "repeated reset", "F-35"},
+	{`TestResetOfOlderRuns`, `^    [67] (?:Signaled|WFTScheduled)`, ``, "signals of later runs of the chain", "F-36"},
+	{`TestResetOfOlderRuns`, ``, `^    6 WFTScheduled`, "signals of later runs of the chain", "F-36"},
+	{`TestFailuresThatDoNotSayWhy`, `^    4 WFTFailed .*FORCE_CLOSE_COMMAND`, `^    4 WFTFailed .*GRPC_MESSAGE_TOO_LARGE`, "task whose answer is too large", "F-38"},
+	{`TestFailuresThatDoNotSayWhy`, `^    5 (?:Terminated|WFTScheduled)`, `^    5 WFTScheduled .*attempt:[12]`, "attempt after a failure of two kinds, and the run of F-38", "F-39"},
+	{`TestResetRequests`, `^reset to 4: error InvalidArgument "StateRebuilder`, `^reset to 4: error InvalidArgument "Can only reset`, "text: reset to a scheduled task", "F-40"},
+	{`TestM201_.*`, `^update with start `, `^update with start `, "what is wrong with the second operation, and texts", "F-43"},
+	{`TestM197_.*|TestM200_.*`, `^update with start .*start_workflow:\{run_id:"[^"]*" status:`, `^update with start .*start_workflow:\{run_id:"[^"]*" link:`, "link to a run that was not started", "F-45"},
+	{`TestM200_.*`, `^update with start`, `^update with start`, "repeated update with start", "F-44"},
+	{`TestSignalsOfARunAreLimited|TestSignalWithStartMeetsTheLimitsOfTheRun`, `exceeded workflow execution limit`, ``, "limit of signals", "F-53"},
+	{`TestSignalsOfARunAreLimited|TestSignalWithStartMeetsTheLimitsOfTheRun`, ``, `the workflow takes no more messages`, "limit of signals", "F-53"},
+	{`TestLinks`, `^signal an? .*link.*: error`, `^signal an? .*link.*: \{`, "bad links", "F-50"},
+	{`TestRequestIDOfAnEarlierRun`, `^signal go: |^    3 Signaled`, ``, "request ID of an earlier run", "F-52"},
+	{`TestRequestIDOfAnEarlierRun`, ``, `^signal go: `, "request ID of an earlier run", "F-52"},
+	{`TestUpdateOfAnEarlierRun`, `^poll update|^task: |^update u: `, `^poll update|^task: |^update u: `, "update of an earlier run", "F-52"},
+	{`TestUpdateOfAnEarlierRun`, `^    [56] Update`, ``, "update of an earlier run", "F-52"},
+}

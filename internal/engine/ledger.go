@@ -68,7 +68,15 @@ func (e *Engine) Ledger(ctx context.Context, key ids.WorkflowKey, run ids.RunID)
 	for run, of := range notes {
 		out = append(out, RunNotes{run, e.newest(slices.SortedFunc(maps.Values(of), byNumber))})
 	}
-	slices.SortFunc(out, func(a, b RunNotes) int { return cmp.Compare(first(a.Notes), first(b.Notes)) })
+	current := func(n RunNotes) int {
+		if n.Run == v.state.Key.Run {
+			return 1
+		}
+		return 0
+	}
+	slices.SortFunc(out, func(a, b RunNotes) int {
+		return cmp.Or(cmp.Compare(first(a.Notes), first(b.Notes)), cmp.Compare(current(a), current(b)), cmp.Compare(a.Run, b.Run))
+	})
 	return out, nil
 }
 

@@ -32,15 +32,10 @@ func apply(d *draft, ev *historypb.HistoryEvent) {
 		d.clearTask()
 	case enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED:
 		a := ev.GetWorkflowTaskFailedEventAttributes()
-		switch a.Cause {
-		case enumspb.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND:
+		if unhandled(a.Cause, a.Failure) {
 			d.Info.CloseAttempted = true
-			d.taskFailed(false)
-		case enumspb.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW, enumspb.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND:
-			d.taskFailed(false)
-		default:
-			d.taskFailed(true)
 		}
+		d.taskFailed(!excused(a.Cause, a.Failure, a.Identity))
 	case enumspb.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT:
 		d.taskFailed(ev.GetWorkflowTaskTimedOutEventAttributes().TimeoutType == enumspb.TIMEOUT_TYPE_START_TO_CLOSE)
 

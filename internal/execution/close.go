@@ -113,7 +113,7 @@ func (d *draft) endTask() {
 		ev := d.newEvent(enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED)
 		ev.Attributes = &historypb.HistoryEvent_WorkflowTaskFailedEventAttributes{
 			WorkflowTaskFailedEventAttributes: &historypb.WorkflowTaskFailedEventAttributes{ScheduledEventId: t.ScheduledID,
-				StartedEventId: t.StartedID, Cause: enumspb.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND, Identity: "history-service"}}
+				StartedEventId: t.StartedID, Cause: enumspb.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND, Identity: serverIdentity}}
 		d.write(ev)
 	}
 }

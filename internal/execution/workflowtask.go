@@ -481,8 +481,8 @@ func (d *draft) failTask(cause enumspb.WorkflowTaskFailedCause, f *failurepb.Fai
 	d.Info.TaskProblem = cut(taskProblem(cause, f), noteTextBytes)
 	t := d.Info.WFT
 	if t.Kind == TaskTransient {
-		d.taskFailed(cause != enumspb.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND && cause != enumspb.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND)
-		if cause == enumspb.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND {
+		d.taskFailed(!excused(cause, f, identity))
+		if unhandled(cause, f) {
 			d.Info.CloseAttempted = true
 		}
 	} else {
@@ -494,6 +494,23 @@ func (d *draft) failTask(cause enumspb.WorkflowTaskFailedCause, f *failurepb.Fai
 		d.write(ev)
 	}
 	d.afterTask()
+}
+
+// unhandled tells whether the server failed the task because it would close the run over news.
+func unhandled(cause enumspb.WorkflowTaskFailedCause, f *failurepb.Failure) bool {
+	return cause == enumspb.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND && f.GetServerFailureInfo() != nil
+}
+
+// excused tells whether the server failed the task for a reason that is not the worker's fault, so that the next attempt
+// is a first one. A worker that reports such a cause itself is not excused: it would spin.
+func excused(cause enumspb.WorkflowTaskFailedCause, f *failurepb.Failure, identity string) bool {
+	switch cause {
+	case enumspb.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW:
+		return f.GetResetWorkflowFailureInfo() != nil
+	case enumspb.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND:
+		return f == nil && identity == serverIdentity
+	}
+	return unhandled(cause, f)
 }
 
 func taskProblem(cause enumspb.WorkflowTaskFailedCause, f *failurepb.Failure) string {

@@ -152,7 +152,14 @@ func (b *builder) complete() *builder {
 }
 
 func (b *builder) fail(cause enumspb.WorkflowTaskFailedCause) *builder {
-	b.add(&historypb.WorkflowTaskFailedEventAttributes{ScheduledEventId: b.scheduled, StartedEventId: b.started, Cause: cause, Failure: failure("x")})
+	f := failure("x")
+	switch cause { // made by the server
+	case enumspb.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND:
+		f = &failurepb.Failure{Message: "x", FailureInfo: &failurepb.Failure_ServerFailureInfo{ServerFailureInfo: &failurepb.ServerFailureInfo{}}}
+	case enumspb.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND:
+		f = nil
+	}
+	b.add(&historypb.WorkflowTaskFailedEventAttributes{ScheduledEventId: b.scheduled, StartedEventId: b.started, Cause: cause, Failure: f})
 	return b
 }
 

@@ -106,20 +106,32 @@ func (w *walker) taskFailed(a *historypb.WorkflowTaskFailedEventAttributes) {
 	w.need(a.Cause != enumspb.WORKFLOW_TASK_FAILED_CAUSE_UNSPECIFIED, RuleTaskFields, "no cause")
 	w.endTask(a.ScheduledEventId, a.StartedEventId)
 
-	switch a.Cause {
-	case enumspb.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW:
+	switch {
+	case a.Cause == enumspb.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW:
 		w.resetMarker(a)
 		if !w.paused {
 			w.owed = w.id()
 		}
 		return
-	case enumspb.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND, enumspb.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND:
+	case overBuffered(a):
 		w.force, w.flush = w.id(), !w.paused
 		w.ended = a.Cause == enumspb.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND
 	default:
 		w.task.retrying, w.task.retriable = true, !paused
 	}
 	w.need(a.BaseRunId == "" && a.NewRunId == "", RuleReset, "names a base or new run, but is not a reset")
+}
+
+// overBuffered tells whether the server failed the task because of buffered events. A worker may report the same causes,
+// but then has a failure of its own.
+func overBuffered(a *historypb.WorkflowTaskFailedEventAttributes) bool {
+	switch a.Cause {
+	case enumspb.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND:
+		return a.Failure == nil || a.Failure.GetServerFailureInfo() != nil
+	case enumspb.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND:
+		return a.Failure == nil
+	}
+	return false
 }
 
 func (w *walker) taskTimedOut(a *historypb.WorkflowTaskTimedOutEventAttributes) {

@@ -453,3 +453,17 @@ func TestS074_TerminatedWhileATaskIsStarted(t *testing.T) {
 		r.idle()
 	})
 }
+
+func TestAWorkerThatFailsItsTaskInTheServersNameIsSlowedDown(t *testing.T) {
+	bubble(t, func(r *rig) {
+		for _, cause := range []enumspb.WorkflowTaskFailedCause{
+			enumspb.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND, enumspb.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND,
+		} {
+			r.start(cause.String())
+			r.ok(r.take().fail(cause))
+			again := r.take()
+			is(r, "attempt", again.Attempt, int32(2))
+			again.complete(completeRun("done"))
+		}
+	})
+}

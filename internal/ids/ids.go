@@ -17,6 +17,9 @@ type WorkflowID string
 // RunID is the UUID of one run of a workflow, in canonical text form. Empty means "the current run" where allowed.
 type RunID string
 
+// BatchID is the name a user gave to a batch job: opaque text, at most 1000 bytes.
+type BatchID string
+
 // EventID numbers the events of one run from 1 without gaps. Zero means "none".
 type EventID = int64
 

@@ -160,6 +160,11 @@ func TestFormatIsStable(t *testing.T) {
 	line(record.IndexKey(st.Key.Namespace, st.Key.Run, true, 13), nil)
 	line(record.NamespaceKey(st.Key.Namespace), nil)
 	line(record.ClusterKey("name"), nil)
+	ns, job := goldenKey.Namespace, ids.BatchID("clean\x00up")
+	line(record.BatchJobKey(ns, job), filled[record.BatchJob](1000).Encode())
+	line(record.BatchRequestKey(ns, job), nil)
+	line(record.BatchTargetsKey(ns, job, 14), record.EncodeBatchTargets([]record.BatchTarget{*filled[record.BatchTarget](1100), {Workflow: "w"}}))
+	line(record.BatchOrderKey(ns, 15, job), nil)
 	const file = "testdata/state.golden"
 	if *update {
 		if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
@@ -479,7 +484,8 @@ func TestFormatPageListsEveryField(t *testing.T) {
 	}
 	for name, v := range map[string]any{"Header": execution.Info{}, "Start": execution.Start{}, "Workflow task": execution.WorkflowTask{}, "Activity": execution.Activity{},
 		"Timer": execution.Timer{}, "Child": execution.Child{}, "External signal or cancel": execution.External{}, "Request": execution.Request{},
-		"Update": execution.Update{}, "Note": execution.Note{}, "Buffered event": execution.Buffered{}, "Message": execution.Message{}} {
+		"Update": execution.Update{}, "Note": execution.Note{}, "Buffered event": execution.Buffered{}, "Message": execution.Message{}, "Batch job": record.BatchJob{}, "Batch targets": record.BatchTargets{},
+		"Batch target": record.BatchTarget{}} {
 		_, section, ok := strings.Cut(string(page), "\n### "+name+"\n")
 		if !ok {
 			t.Errorf("no section %q", name)

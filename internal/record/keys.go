@@ -30,6 +30,7 @@ const (
 	tableIndex     = 0x30 // namespace, 0 open or 1 closed, inverted time, run → workflow.v1.WorkflowExecutionInfo
 	tableNamespace = 0x40 // namespace ID → internal/namespace's record
 	tableCluster   = 0x50 // name → cluster-wide settings (internal/namespace, internal/node)
+	tableBatch     = 0x60 // namespace, row kind, what the kind needs → a batch job's rows (batch.go)
 )
 
 // TimerGroups is how many groups of slots the timer table is divided into; a shard owns whole groups.
@@ -338,15 +339,18 @@ func IndexPrefix(ns ids.NamespaceID, closed bool) []byte {
 
 // IndexKey is where a run's visibility row is stored. t is the start time of an open run, the close time of a closed one.
 func IndexKey(ns ids.NamespaceID, run ids.RunID, closed bool, t clock.Nanos) []byte {
-	return appendUUID(appendInt(IndexPrefix(ns, closed), int64(^t)&0x7fffffffffffffff), run)
+	return appendUUID(appendInt(IndexPrefix(ns, closed), invert(t)), run)
 }
+
+// invert makes the newest time the smallest; it is its own inverse. Times are not negative.
+func invert(t clock.Nanos) int64 { return int64(^t) & 0x7fffffffffffffff }
 
 // IndexTime is the inverse of the time part of IndexKey.
 func IndexTime(key []byte) (clock.Nanos, error) {
 	if len(key) != 1+16+1+8+16 || key[0] != tableIndex {
 		return 0, errKey
 	}
-	return clock.Nanos(^int64(binary.BigEndian.Uint64(key[18:26])) & 0x7fffffffffffffff), nil
+	return clock.Nanos(invert(clock.Nanos(binary.BigEndian.Uint64(key[18:26])))), nil
 }
 
 // NamespaceKey is where a namespace is stored; AllNamespaces is the prefix of all.

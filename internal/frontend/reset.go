@@ -34,13 +34,21 @@ func (s *Service) reset(ctx context.Context, r *workflowservice.ResetWorkflowExe
 	if err := checkIDs(s.limits, "RequestId", r.RequestId, "Identity", r.Identity); err != nil {
 		return nil, err
 	}
-	for _, op := range r.PostResetOperations {
-		switch op.GetVariant().(type) {
-		case *workflowpb.PostResetOperation_UpdateWorkflowOptions_:
-			return nil, serviceerror.NewUnimplemented("ResetWorkflowExecution: post_reset_operations.update_workflow_options is not supported")
-		default:
-			return nil, invalid("unsupported post reset operation: %T", op.GetVariant())
-		}
+	if err := checkPostReset("ResetWorkflowExecution", r.PostResetOperations); err != nil {
+		return nil, err
 	}
 	return submit[*execution.ResetAnswer](ctx, s, key, run, execution.ResetWorkflow{Request: r})
+}
+
+// checkPostReset refuses what a reset is to do to the new run; rpc is the method that was asked.
+func checkPostReset(rpc string, operations []*workflowpb.PostResetOperation) error {
+	for _, op := range operations {
+		switch op.GetVariant().(type) {
+		case *workflowpb.PostResetOperation_UpdateWorkflowOptions_:
+			return serviceerror.NewUnimplemented(rpc + ": post_reset_operations.update_workflow_options is not supported")
+		default:
+			return invalid("unsupported post reset operation: %T", op.GetVariant())
+		}
+	}
+	return nil
 }

@@ -6,7 +6,7 @@
 //
 // What a file holds: service.go the parts and how they fit, validate*.go the checks that need no state, token.go the
 // opaque tokens, and one file per concern: start.go, multi.go, signal.go, close.go, update.go, query.go, workflowtask.go,
-// activity.go, describe.go, taskqueue.go, history.go, list.go, decoded.go.
+// activity.go, describe.go, taskqueue.go, history.go, list.go, batch.go and batchapply.go, decoded.go.
 package frontend
 
 import (
@@ -17,6 +17,7 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflowservice/v1"
 
+	"github.com/perdure/perdure/internal/batch"
 	"github.com/perdure/perdure/internal/clock"
 	"github.com/perdure/perdure/internal/engine"
 	"github.com/perdure/perdure/internal/execution"
@@ -31,6 +32,7 @@ type Options struct {
 	Engine     engine.Service
 	Queues     taskqueue.Service
 	Namespaces *namespace.Registry
+	Batches    *batch.Runner // to be run with Service.BatchExecutor
 	Store      storage.Store
 	Clock      clock.Clock       // nil: clock.System
 	Log        *slog.Logger      // nil: slog.Default
@@ -50,6 +52,7 @@ type Service struct {
 	engine     engine.Service
 	queues     taskqueue.Service
 	namespaces *namespace.Registry
+	batches    *batch.Runner
 	store      storage.Store
 	clock      clock.Clock
 	log        *slog.Logger
@@ -63,8 +66,8 @@ type Service struct {
 // New makes a Service. Close is not needed: it starts nothing of its own.
 func New(o Options) *Service {
 	s := &Service{
-		engine: o.Engine, queues: o.Queues, namespaces: o.Namespaces, store: o.Store, clock: o.Clock, log: o.Log,
-		limits: o.Limits, features: o.Features, newID: o.NewID,
+		engine: o.Engine, queues: o.Queues, namespaces: o.Namespaces, batches: o.Batches, store: o.Store, clock: o.Clock,
+		log: o.Log, limits: o.Limits, features: o.Features, newID: o.NewID,
 	}
 	if s.clock == nil {
 		s.clock = clock.System{}

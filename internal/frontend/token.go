@@ -29,6 +29,7 @@ const (
 	tokenHistory
 	tokenReverse
 	tokenList
+	tokenBatches
 )
 
 var (
@@ -238,6 +239,26 @@ func decodeList(b []byte) (listToken, error) {
 	r := readToken(b, tokenList)
 	t := listToken{Namespace: ids.NamespaceID(r.uuid()), Query: uint64(r.int()), Closed: r.int() != 0, Time: clock.Nanos(r.int()), Run: ids.RunID(r.uuid())}
 	if t.Run == "" || t.Time < 0 {
+		return t, errToken
+	}
+	return t, r.done()
+}
+
+// batchesToken is a place in a listing of batch jobs.
+type batchesToken struct {
+	Namespace ids.NamespaceID
+	Start     clock.Nanos
+	Job       ids.BatchID
+}
+
+func (t batchesToken) encode() []byte {
+	return newToken(tokenBatches).uuid(string(t.Namespace)).int(int64(t.Start)).text(string(t.Job)).bytes()
+}
+
+func decodeBatches(b []byte) (batchesToken, error) {
+	r := readToken(b, tokenBatches)
+	t := batchesToken{Namespace: ids.NamespaceID(r.uuid()), Start: clock.Nanos(r.int()), Job: ids.BatchID(r.text())}
+	if t.Start < 0 {
 		return t, errToken
 	}
 	return t, r.done()

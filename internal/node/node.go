@@ -19,6 +19,7 @@ import (
 	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/api/workflowservice/v1"
 
+	"github.com/perdure/perdure/internal/batch"
 	"github.com/perdure/perdure/internal/clock"
 	"github.com/perdure/perdure/internal/engine"
 	"github.com/perdure/perdure/internal/execution"
@@ -40,6 +41,8 @@ type Node struct {
 	namespaces *namespace.Registry
 	queues     *taskqueue.Manager
 	engine     *engine.Engine
+	batches    *batch.Runner
+	executor   batch.Executor
 	health     *health.Server
 	drain      *drain
 	grpc       *grpc.Server
@@ -85,6 +88,9 @@ func New(ctx context.Context, c Config) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if n.batches, err = batch.Open(ctx, batch.Options{Store: n.store, Namespaces: n.namespaces, Log: c.Log}); err != nil {
+		return nil, err
+	}
 	n.serve(m)
 	return n, n.serveHTTP(m)
 }
@@ -109,9 +115,10 @@ func (n *Node) serve(m *metrics.Metrics) {
 		Address: n.GRPCAddr(), HTTPAddress: n.HTTPAddr(),
 	}
 	service := frontend.New(frontend.Options{
-		Engine: n.engine, Queues: n.queues, Namespaces: n.namespaces, Store: n.store, Log: n.config.Log,
+		Engine: n.engine, Queues: n.queues, Namespaces: n.namespaces, Batches: n.batches, Store: n.store, Log: n.config.Log,
 		Limits: n.config.Limits, Features: features,
 	})
+	n.executor = service.BatchExecutor()
 	operator := frontend.NewOperator(n.namespaces, features)
 	unary := m.Unary(n.drain.unary(frontend.NewInterceptor(n.namespaces, n.config.Log).Unary))
 	n.grpc = newGRPC(unary, service, operator, frontend.NewInspect(service), n.health)
@@ -195,6 +202,9 @@ func (n *Node) run(ctx context.Context) error {
 	engineCtx, stopEngine := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopEngine()
 	part("run the engine", func() error { return n.engine.Run(engineCtx) })
+	batchCtx, stopBatches := context.WithCancel(engineCtx)
+	defer stopBatches()
+	part("run batch jobs", func() error { return n.batches.Run(batchCtx, n.executor) })
 	if err := n.queues.Start(ctx); err != nil {
 		fail(err)
 	}
@@ -216,6 +226,7 @@ func (n *Node) run(ctx context.Context) error {
 	}
 	cause := context.Cause(ctx)
 	n.config.Log.Info("node stops", "error", cause)
+	stopBatches()
 	n.stopServing()
 	stopEngine()
 	parts.Wait()

@@ -32,7 +32,7 @@ func (n *Node) serveHTTP(m *metrics.Metrics) error {
 		return err
 	}
 	// Batches and pause are off for as long as their RPCs answer Unimplemented; a test compares.
-	ui, err := web.NewUI(n.conn, web.UIOptions{DefaultNamespace: n.defaultNamespace(), Reset: true})
+	ui, err := web.NewUI(n.conn, web.UIOptions{DefaultNamespace: n.defaultNamespace(), Reset: true, Batch: true})
 	if err != nil {
 		return err
 	}

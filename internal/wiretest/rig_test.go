@@ -21,6 +21,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	inspectpb "github.com/perdure/perdure/api/inspect/v1"
+	"github.com/perdure/perdure/internal/batch"
 	"github.com/perdure/perdure/internal/clock"
 	"github.com/perdure/perdure/internal/engine"
 	"github.com/perdure/perdure/internal/execution"
@@ -90,10 +91,12 @@ func (r *rig) boot() {
 	queues := taskqueue.New(taskqueue.Options{Clock: clock.System{}, Backlog: engine.NewBacklog(r.store), Logger: log})
 	e, err := engine.New(r.store, engine.Options{Namespaces: known{registry}, Sink: queues, Limits: r.limits, Logger: log})
 	r.ok(err)
+	batches, err := batch.Open(r.ctx, batch.Options{Store: r.store, Namespaces: registry, Log: log})
+	r.ok(err)
 	features := frontend.DefaultFeatures()
 	server := grpc.NewServer(grpc.UnaryInterceptor(frontend.NewInterceptor(registry, log).Unary))
 	service := frontend.New(frontend.Options{
-		Engine: e, Queues: queues, Namespaces: registry, Store: r.store, Log: log, Limits: r.limits, Features: features,
+		Engine: e, Queues: queues, Namespaces: registry, Batches: batches, Store: r.store, Log: log, Limits: r.limits, Features: features,
 	})
 	workflowservice.RegisterWorkflowServiceServer(server, service)
 	inspectpb.RegisterInspectServiceServer(server, frontend.NewInspect(service))
@@ -101,8 +104,9 @@ func (r *rig) boot() {
 
 	listener := bufconn.Listen(1 << 20)
 	engineCtx, stopEngine := context.WithCancel(context.Background())
-	stopped := make(chan error, 2)
+	stopped := make(chan error, 3)
 	go func() { stopped <- e.Run(engineCtx) }()
+	go func() { stopped <- batches.Run(engineCtx, service.BatchExecutor()) }()
 	go func() { stopped <- server.Serve(listener) }()
 	r.ok(queues.Start(r.ctx))
 	conn, err := grpc.NewClient("passthrough:///server", grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -117,7 +121,7 @@ func (r *rig) boot() {
 		server.Stop() // clients see it go
 		queues.Stop()
 		stopEngine()
-		for range 2 {
+		for range 3 {
 			if err := <-stopped; err != nil && engineCtx.Err() == nil {
 				r.t.Errorf("the server ended: %v", err)
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -221,8 +222,8 @@ func TestStopDuringListing(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.ends("job", failed, 0, 0)
-		if len(r.world.visits) != 0 {
-			t.Errorf("visits: %v", r.world.visits)
+		if visits := r.world.visited(); len(visits) != 0 {
+			t.Errorf("visits: %v", visits)
 		}
 	})
 }
@@ -420,6 +421,48 @@ func TestJobsSurviveCrashes(t *testing.T) {
 	}
 }
 
+// TestAnyWriteMayBeTheLast: whatever number of its writes a job got through before the node died, or ended in order, it
+// goes on from there.
+func TestAnyWriteMayBeTheLast(t *testing.T) {
+	const writes = 18
+	for i := range 2 * (writes + 1) {
+		n, crash := i/2, i%2 == 0
+		t.Run(fmt.Sprintf("after %d, crash %t", n, crash), func(t *testing.T) {
+			var left atomic.Int64 // writes; below zero: some were refused
+			left.Store(int64(n))
+			choose := func(b *storage.Batch) mem.Outcome {
+				if b.Fence.Shard != Shard || left.Add(-1) >= 0 {
+					return mem.Applied
+				}
+				return mem.NotApplied
+			}
+			// A checkpoint comes at the end of every row of targets.
+			bubble(t, Options{TargetsPerRow: 10, CheckpointTargets: 5}, mem.Options{Choose: choose}, func(t *testing.T, r *rig) {
+				r.world.many(50)
+				err := r.try("job")
+				time.Sleep(time.Minute)
+				if refused := left.Load() < 0; refused != (n < writes) {
+					t.Fatalf("a write was refused: %t; a job does not write %d times any more", refused, writes)
+				}
+				left.Store(1000)
+				if crash {
+					r.crash()
+				} else {
+					r.restart()
+				}
+				if n == 0 {
+					if err == nil {
+						t.Fatal("a job was started without being stored")
+					}
+					r.start("job")
+				}
+				r.ends("job", completed, 50, 0)
+				r.world.once(t, 50)
+			})
+		})
+	}
+}
+
 // TestListCutShortIsMadeAnew: by a program that stores targets in rows of another size, and of another world.
 func TestListCutShortIsMadeAnew(t *testing.T) {
 	bubble(t, Options{TargetsPerRow: 2}, mem.Options{}, func(t *testing.T, r *rig) {
@@ -433,8 +476,7 @@ func TestListCutShortIsMadeAnew(t *testing.T) {
 		if n := r.jobRows(); n <= 3 {
 			t.Fatal("no targets are stored yet")
 		}
-		r.world.targets, r.world.listing, r.options.TargetsPerRow = r.world.targets[50:100], nil, 3
-		r.crash()
+		r.crash(func() { r.world.targets, r.world.listing, r.options.TargetsPerRow = r.world.targets[50:100], nil, 3 })
 		r.ends("job", completed, 50, 0)
 		r.world.once(t, 50)
 	})
@@ -458,10 +500,11 @@ func TestJobsSurviveAStoreThatFails(t *testing.T) {
 	for seed := range uint64(10) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 1))
-			good := true
+			var good atomic.Bool
+			good.Store(true)
 			outcomes := []mem.Outcome{mem.Applied, mem.NotApplied, mem.UnknownApplied, mem.UnknownNotApplied, mem.UnknownLate}
 			choose := func(b *storage.Batch) mem.Outcome {
-				if good || b.Fence.Shard != Shard {
+				if good.Load() || b.Fence.Shard != Shard {
 					return mem.Applied
 				}
 				return outcomes[rng.IntN(len(outcomes))]
@@ -470,9 +513,9 @@ func TestJobsSurviveAStoreThatFails(t *testing.T) {
 			bubble(t, o, mem.Options{Choose: choose, Lands: func(*storage.Batch) bool { return rng.IntN(2) == 0 }}, func(t *testing.T, r *rig) {
 				r.world.many(100)
 				r.start("job")
-				good = false
+				good.Store(false)
 				r.ends("job", completed, 100, 0)
-				good = true
+				good.Store(true)
 				r.world.once(t, 100)
 			})
 		})
@@ -481,10 +524,10 @@ func TestJobsSurviveAStoreThatFails(t *testing.T) {
 
 // TestProgressIsStoredNowAndThen: not target by target.
 func TestProgressIsStoredNowAndThen(t *testing.T) {
-	batches := 0
+	var all atomic.Int64
 	count := func(b *storage.Batch) mem.Outcome {
 		if b.Fence.Shard == Shard {
-			batches++
+			all.Add(1)
 		}
 		return mem.Applied
 	}
@@ -492,7 +535,8 @@ func TestProgressIsStoredNowAndThen(t *testing.T) {
 		r.world.many(1000)
 		r.start("job")
 		r.ends("job", completed, 1000, 0)
-		if most := 20 + 5; batches > most {
+		batches := all.Load()
+		if most := int64(20 + 5); batches > most {
 			t.Errorf("%d batches for 1000 targets in 20 seconds, want %d at most", batches, most)
 		}
 		if batches < 20 {

@@ -74,7 +74,7 @@ func (j *job) made() ([]storage.Op, error) {
 	}
 	row := j.now()
 	return []storage.Op{
-		{Key: record.BatchJobKey(j.key.ns, j.key.id), Value: row.Encode()},
+		j.put(&row),
 		{Key: record.BatchRequestKey(j.key.ns, j.key.id), Value: req},
 		{Key: record.BatchOrderKey(j.key.ns, row.Start, j.key.id)},
 	}, nil
@@ -122,7 +122,10 @@ func (j *job) run(ctx context.Context, e Executor) {
 	}
 	j.r.release(j.key)
 	row := j.now()
-	log.Info("batch job ends", "state", enumspb.BatchOperationState(row.State).String(), "complete", row.Complete, "failed", row.Failed, "error", err)
+	if err != nil {
+		log = log.With("error", err)
+	}
+	log.Info("batch job ends", "state", enumspb.BatchOperationState(row.State).String(), "complete", row.Complete, "failed", row.Failed)
 }
 
 // work does all there is to do. It returns early with errStopped, with ctx's error, or with why the job failed.
@@ -205,8 +208,13 @@ func (j *job) list(going context.Context, e Executor) error {
 		return err
 	}
 	end()
-	listed := j.change(func(b *record.BatchJob) { b.Listed, b.Total = true, total })
-	return j.persist(going, append(ops, storage.Op{Key: record.BatchJobKey(j.key.ns, j.key.id), Value: listed.Encode()}))
+	listed := j.now()
+	listed.Listed, listed.Total = true, total
+	if err := j.persist(going, append(ops, j.put(&listed))); err != nil {
+		return err
+	}
+	j.change(func(b *record.BatchJob) { b.Listed, b.Total = true, total })
+	return nil
 }
 
 // persist is Runner.persist while the job is going.
@@ -227,7 +235,8 @@ func (j *job) load(next int64) ([]Target, error) {
 	var first int64
 	var targets []Target
 	var bad error
-	err := j.r.o.Store.Scan(prefix, storage.PrefixEnd(prefix), func(key, value []byte) bool {
+	behind := append(record.BatchTargetsKey(j.key.ns, j.key.id, next), 0)
+	err := j.r.o.Store.ScanReverse(prefix, behind, func(key, value []byte) bool {
 		if first, bad = record.ParseBatchTargetsKey(key); bad == nil {
 			targets, bad = record.DecodeBatchTargets(value)
 		}
@@ -236,10 +245,10 @@ func (j *job) load(next int64) ([]Target, error) {
 	if err = errors.Join(err, bad); err != nil {
 		return nil, fmt.Errorf("read the targets: %w", err)
 	}
-	if skip := next - first; skip >= 0 && skip < int64(len(targets)) {
+	if skip := next - first; skip < int64(len(targets)) {
 		return targets[skip:], nil
 	}
-	return nil, corrupt(j.key.ns, j.key.id, fmt.Errorf("target %d is not in the first row of targets", next))
+	return nil, corrupt(j.key.ns, j.key.id, fmt.Errorf("target %d is not stored", next))
 }
 
 // attempt is one target under way.
@@ -323,17 +332,22 @@ func (j *job) collect(going context.Context, window <-chan *attempt) (err error)
 // checkpoint stores how far the job is.
 func (j *job) checkpoint(ctx context.Context) error {
 	row := j.now()
-	return j.persist(ctx, []storage.Op{{Key: record.BatchJobKey(j.key.ns, j.key.id), Value: row.Encode()}})
+	return j.persist(ctx, []storage.Op{j.put(&row)})
 }
 
-// pass stores that all targets of the first row are done.
+// put stores row.
+func (j *job) put(row *record.BatchJob) storage.Op {
+	return storage.Op{Key: record.BatchJobKey(j.key.ns, j.key.id), Value: row.Encode()}
+}
+
+// pass stores how far the job is, which is the end of a row of targets, and deletes the rows before that.
 func (j *job) pass(going context.Context) error {
 	row := j.now()
-	ops := []storage.Op{{Key: record.BatchJobKey(j.key.ns, j.key.id), Value: row.Encode()}}
-	prefix := record.BatchTargetsPrefix(j.key.ns, j.key.id)
-	err := j.r.o.Store.Scan(prefix, storage.PrefixEnd(prefix), func(key, _ []byte) bool {
+	ops := []storage.Op{j.put(&row)}
+	end := record.BatchTargetsKey(j.key.ns, j.key.id, row.Complete+row.Failed)
+	err := j.r.o.Store.Scan(record.BatchTargetsPrefix(j.key.ns, j.key.id), end, func(key, _ []byte) bool {
 		ops = append(ops, storage.Op{Key: bytes.Clone(key), Delete: true})
-		return false
+		return true
 	})
 	if err != nil {
 		return fmt.Errorf("read the targets: %w", err)
@@ -422,7 +436,7 @@ func (j *job) close(ctx context.Context, wrong error) error {
 	if wrong != nil {
 		row.State = int32(enumspb.BATCH_OPERATION_STATE_FAILED)
 	}
-	if err := j.r.persist(ctx, append(ops, storage.Op{Key: record.BatchJobKey(j.key.ns, j.key.id), Value: row.Encode()})); err != nil {
+	if err := j.r.persist(ctx, append(ops, j.put(&row))); err != nil {
 		return err
 	}
 	j.change(func(b *record.BatchJob) { *b = row })

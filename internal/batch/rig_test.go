@@ -76,12 +76,15 @@ func (r *rig) boot() {
 	}
 }
 
-// crash loses the runner and what it did not store, and boots another.
-func (r *rig) crash() {
+// crash loses the runner and what it did not store, and boots another. Changes are made in between.
+func (r *rig) crash(changes ...func()) {
 	r.t.Helper()
 	store := r.store.Crash()
 	r.end()
 	r.store = store
+	for _, c := range changes {
+		c()
+	}
 	r.boot()
 }
 

@@ -31,6 +31,10 @@ func TestTokensRoundTrip(t *testing.T) {
 	if got, err := decodeList(list.encode()); err != nil || got != list {
 		t.Errorf("list: %+v, %v", got, err)
 	}
+	batches := batchesToken{Namespace: sampleRun.Namespace, Start: 77, Job: "nightly \x00"}
+	if got, err := decodeBatches(batches.encode()); err != nil || got != batches {
+		t.Errorf("batches: %+v, %v", got, err)
+	}
 }
 
 // Every token with any one bit flipped, or cut anywhere, is refused, and so is one of another kind.
@@ -66,6 +70,7 @@ func FuzzTokens(f *testing.F) {
 	f.Add(queryToken{Query: "q"}.encode())
 	f.Add(historyToken{Run: sampleRun, Next: 1}.encode(tokenHistory))
 	f.Add(listToken{Namespace: sampleRun.Namespace, Run: runA}.encode())
+	f.Add(batchesToken{Namespace: sampleRun.Namespace, Job: "j"}.encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		sealed := (&tokenWriter{b: slices.Clone(b)}).bytes() // gets past the checksum
 		for _, b := range [][]byte{b, sealed} {
@@ -79,6 +84,7 @@ func FuzzTokens(f *testing.F) {
 			_, _ = decodeHistory(b, tokenHistory)
 			_, _ = decodeHistory(b, tokenReverse)
 			_, _ = decodeList(b)
+			_, _ = decodeBatches(b)
 		}
 	})
 }

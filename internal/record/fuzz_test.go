@@ -57,6 +57,9 @@ func FuzzParseKeys(f *testing.F) {
 		f.Add(record.TaskKey(st.Key, &task))
 	}
 	f.Add(record.HistoryKey(st.Key, 9))
+	f.Add(record.BatchJobKey(goldenKey.Namespace, "job"))
+	f.Add(record.BatchTargetsKey(goldenKey.Namespace, "job", 9))
+	f.Add(record.BatchOrderKey(goldenKey.Namespace, 9, "job"))
 	f.Fuzz(func(t *testing.T, key []byte) {
 		if k, row, err := record.ParseRowKey(key); err == nil {
 			if k2, row2, err := record.ParseRowKey(record.RowKey(k, row)); err != nil || k2 != k || row2 != row {
@@ -77,6 +80,27 @@ func FuzzParseKeys(f *testing.F) {
 			}
 		}
 		_, _ = record.IndexTime(key)
+		_, _ = record.BatchNamespace(key)
+		_, _ = record.ParseBatchJobKey(key)
+		_, _ = record.ParseBatchTargetsKey(key)
+		_, _, _ = record.ParseBatchOrderKey(key)
+	})
+}
+
+func FuzzDecodeBatch(f *testing.F) {
+	f.Add(filled[record.BatchJob](0).Encode())
+	f.Add(record.EncodeBatchTargets([]record.BatchTarget{*filled[record.BatchTarget](0)}))
+	f.Fuzz(func(t *testing.T, value []byte) {
+		if j, err := record.DecodeBatchJob(value); err == nil {
+			if again, err := record.DecodeBatchJob(j.Encode()); err != nil || *again != *j {
+				t.Fatalf("%+v comes back as %+v: %v", j, again, err)
+			}
+		}
+		if targets, err := record.DecodeBatchTargets(value); err == nil {
+			if again, err := record.DecodeBatchTargets(record.EncodeBatchTargets(targets)); err != nil || len(again) != len(targets) {
+				t.Fatalf("%+v come back as %+v: %v", targets, again, err)
+			}
+		}
 	})
 }
 

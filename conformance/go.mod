@@ -3,6 +3,7 @@ module github.com/perdure/perdure/conformance
 go 1.26.5
 
 require (
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/google/uuid v1.6.0
 	go.temporal.io/api v1.64.1
 	go.temporal.io/sdk v1.50.0

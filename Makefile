@@ -61,6 +61,10 @@ sim: ## the simulator, with $(SEEDS) fresh seeds
 crash: build ## kill a real server 20 times under load; nothing acknowledged may be lost or doubled
 	cd conformance && $(GO) run ./crash -perdure ../bin/perdure -kills 20
 
+.PHONY: linear
+linear: build ## kill a real server and its workers; what clients see of a workflow must have an order
+	cd conformance && $(GO) run ./linear -perdure ../bin/perdure
+
 .PHONY: conformance
 conformance: build ## behaviour seen through the official Go SDK, against a server of its own
 	cd conformance && $(GO) vet ./... && $(GO) test -count=1 ./...

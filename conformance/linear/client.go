@@ -425,6 +425,20 @@ func (c *client) read(ctx context.Context, id string, insist bool) *operation {
 	})
 }
 
+// readLast reads until there is an answer. On a busy machine it may be long in coming, but it must come.
+func (c *client) readLast(ctx context.Context, id string) error {
+	for range 4 {
+		o := c.read(ctx, id, true)
+		if o.Answer.Result != unknown {
+			return nil
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return fmt.Errorf("the last queries of %s got no answer", id)
+}
+
 // terminate asks once: it has no request ID, so a second attempt may hit the next run.
 func (c *client) terminate(ctx context.Context, id string) {
 	request := &workflowservice.TerminateWorkflowExecutionRequest{

@@ -240,8 +240,8 @@ func (t *test) run(ctx context.Context) error {
 		}
 	}
 	for _, id := range workflows {
-		if o := clients[0].read(ctx, id, true); o.Answer.Result == unknown {
-			return fmt.Errorf("the last query of %s got no answer: %s", id, o.last().Err)
+		if err := clients[0].readLast(ctx, id); err != nil {
+			return err
 		}
 	}
 	fmt.Fprintf(t.out, "killed the server %d times, workers %d times, in %.1f s\n", t.victim.kills, t.crew.kills, clock().Seconds())

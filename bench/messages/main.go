@@ -72,6 +72,9 @@ func run(ctx context.Context, s settings) error {
 	case s.address == "" || s.perdure != "":
 		return errors.New("give either -perdure or -address")
 	}
+	if err := b.rawTrips(ctx); err != nil {
+		return err
+	}
 	options := client.Options{HostPort: b.address, Logger: sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler))}
 	if !s.gzip {
 		options.ConnectionOptions.GrpcCompression = &client.GrpcCompressionNone{}

@@ -119,35 +119,28 @@ func TestUpdateAcceptedByARunThatContinuesFails(t *testing.T) {
 	r.must(run.Get(r.ctx, nil))
 }
 
-func TestUpdatesInFlightAreLimitedToTen(t *testing.T) {
+// Servers limit the updates in flight, the reference to ten of one run. The SDK calls again.
+func TestUpdatesBeyondTheLimitInFlightWaitTheirTurn(t *testing.T) {
 	r := newRig(t)
 	r.work(accountFuncs)
 	run := r.start("account")
-	start := func(i int) (client.WorkflowUpdateHandle, error) {
-		ctx, cancel := context.WithTimeout(r.ctx, 3*time.Second)
-		defer cancel()
-		return r.client.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
-			WorkflowID: run.GetID(), UpdateID: fmt.Sprint("held-", i), UpdateName: "held", WaitForStage: client.WorkflowUpdateStageAccepted})
+	var all []<-chan answer[string]
+	for range 24 {
+		all = append(all, later[string](r, client.UpdateWorkflowOptions{WorkflowID: run.GetID(), UpdateName: "held"}))
 	}
-	var handles []client.WorkflowUpdateHandle
-	for i := range 10 {
-		h, err := start(i)
-		r.must(err)
-		handles = append(handles, h)
+	r.watch(run, accepted)
+	for range all {
+		r.signal(run.GetID(), "release", nil)
 	}
-	if _, err := start(10); err == nil {
-		r.Fatal("an eleventh update was taken")
-	}
-	for range handles {
-		r.must(r.client.SignalWorkflow(r.ctx, run.GetID(), "", "release", nil))
-	}
-	for _, h := range handles {
-		r.must(h.Get(r.ctx, nil))
+	for _, a := range all {
+		out := <-a
+		r.must(out.err)
+		equal(r, "outcome", out.value, "released")
 	}
 	n, err := update[int](r, run.GetID(), "add", 1)
 	r.must(err)
 	equal(r, "sum", n, 1)
-	r.must(r.client.SignalWorkflow(r.ctx, run.GetID(), "", "close", nil))
+	r.signal(run.GetID(), "close", nil)
 	r.must(run.Get(r.ctx, nil))
 }
 

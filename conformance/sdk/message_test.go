@@ -410,7 +410,7 @@ func TestUpdateWithStartDoesBothInOneRequest(t *testing.T) {
 	equal(r, "sum", result[int](r, first), 3)
 }
 
-func TestUpdateFromAnActivityOfTheSameWorkflow(t *testing.T) {
+func TestM148_UpdateFromAnActivityOfTheSameWorkflow(t *testing.T) {
 	r := newRig(t)
 	r.work(funcs{
 		"main": func(ctx workflow.Context) (string, error) {

@@ -22,7 +22,7 @@ func stepReset(st *State, in ResetWorkflow, env *Env) *Transition {
 	if current == nil {
 		current = st
 	}
-	if r, ok := current.Requests.Get(in.Request.RequestId); ok && r.Type == enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED {
+	if current.MadeByReset(in.Request.RequestId) {
 		return answer(st, &ResetAnswer{RunID: current.Key.Run})
 	}
 	cut := in.Request.WorkflowTaskFinishEventId
@@ -50,6 +50,12 @@ func stepReset(st *State, in ResetWorkflow, env *Env) *Transition {
 	last.Successor = n.finish()
 	tr.Answer = &ResetAnswer{RunID: n.Key.Run}
 	return tr
+}
+
+// MadeByReset tells whether the run was made by the reset of that request ID.
+func (s *State) MadeByReset(requestID string) bool {
+	r, ok := s.Requests.Get(requestID)
+	return ok && r.Type == enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED
 }
 
 // terminateForReset ends a run that a reset replaces. Its parent is not told: the new run takes its place.

@@ -173,7 +173,7 @@ func (s batchExecutor) wasReset(ctx context.Context, base ids.RunKey, requestID 
 	if isKind(err, execution.NotFound) {
 		return false, nil
 	}
-	return err == nil && made.Start.RequestID == requestID, err
+	return err == nil && made.MadeByReset(requestID), err
 }
 
 // resetPoint is the run to reset and the event to cut before.

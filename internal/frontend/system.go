@@ -85,6 +85,8 @@ func DefaultFeatures() Features {
 		SyncUpdate:        true,
 		AsyncUpdate:       true,
 		PollerAutoscaling: true,
+		// Else SDKs drop their polls when a worker stops, and with them the task that met one on the way.
+		WorkerPollCompleteOnShutdown: true,
 	}
 }
 

@@ -417,6 +417,7 @@ func TestActivitiesByID(t *testing.T) {
 
 func TestShutdownWorker(t *testing.T) {
 	f := newFront(t)
+	f.features.WorkerPollCompleteOnShutdown = false
 	for range 2 {
 		if _, err := f.ShutdownWorker(t.Context(), &workflowservice.ShutdownWorkerRequest{Namespace: "default", StickyTaskQueue: "s", TaskQueue: "q", WorkerInstanceKey: "k"}); err != nil {
 			t.Fatal(err)

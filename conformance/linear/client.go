@@ -123,7 +123,7 @@ func (c *client) ask(ctx context.Context, id string) {
 	}
 }
 
-// askAgain sends an old call again that was acknowledged long ago: it must not count again, unless a new chain has begun.
+// askAgain sends an old call again that was acknowledged long ago: it must not count again.
 func (c *client) askAgain(ctx context.Context) {
 	if len(c.old) > 0 {
 		resend := c.old[0]
@@ -396,6 +396,10 @@ func (c *client) updateWithStart(ctx context.Context, id string) {
 				started, runs = answer{Result: refused}, alreadyStarted(err)
 				return answer{Result: void}, nil, nil
 			case codes.NotFound: // the update failed, the start may have passed
+				if chainIsOver(err) {
+					started = answer{Result: done}
+					return answer{Result: void}, nil, nil
+				}
 				return answer{}, nil, status.Error(codes.Aborted, err.Error())
 			}
 			return answer{}, nil, err
@@ -410,6 +414,16 @@ func (c *client) updateWithStart(ctx context.Context, id string) {
 	}
 	o := send(ctx, c.starterInsists(), false)
 	c.remember(o, updateWithStart, func(ctx context.Context) { send(ctx, true, true) })
+}
+
+// chainIsOver says that an update-with-start had begun a chain which is over, and without its update.
+func chainIsOver(err error) bool {
+	var both *serviceerror.MultiOperationExecution
+	if !errors.As(serviceerror.FromStatus(status.Convert(err)), &both) || len(both.OperationErrors()) != 2 {
+		return false
+	}
+	start, update := both.OperationErrors()[0], both.OperationErrors()[1]
+	return start == nil && update != nil && strings.Contains(update.Error(), "already completed")
 }
 
 func (c *client) read(ctx context.Context, id string, insist bool) *operation {

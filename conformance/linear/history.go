@@ -110,7 +110,7 @@ func (r *record) note(o *operation) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.operations = append(r.operations, o)
-	if o.Answer.Items != "" {
+	if o.Answer.Items != "" && !o.Repeat {
 		r.length[o.Workflow] = o.Answer.length()
 	}
 	chain := o.Answer.Chain
@@ -169,9 +169,9 @@ func (r *record) byWorkflow() map[string][]*operation {
 
 // history turns the operations of one workflow ID into what porcupine judges.
 //
-// A call counts once in a chain of runs, however often it was sent. So it is one operation, from its first attempt to its
-// answer; one whose answer is unknown never ends. Only where another call may have begun a new chain between two attempts,
-// the earlier ones may have had an effect of their own, and become operations of unknown effect.
+// A call counts once, however often it was sent. So it is one operation, from its first attempt to its answer; one whose answer
+// is unknown never ends. If it counts once per chain, and another call may have begun a new chain between two attempts, the
+// earlier ones may have had an effect of their own, and become operations of unknown effect.
 //
 // A call that is sent again after its answer is an operation by itself: the model knows that it counts no second time.
 //
@@ -189,7 +189,9 @@ func history(ops []*operation) []porcupine.Operation {
 	for _, o := range ops {
 		over = max(over, o.last().To+1)
 		seen := traceOf(ops, o)
-		maybe := o.Call
+		c := o.Call
+		c.paired = o.Pair
+		maybe := c
 		if seen.clear {
 			maybe.only = seen.chains
 		}
@@ -197,11 +199,11 @@ func history(ops []*operation) []porcupine.Operation {
 		case o.Answer.Result == void:
 		case o.Answer.Result == unknown && (o.Call.Kind == kindRead || seen.none()):
 		case o.Call.Kind == kindRead, o.Answer.Result == refused:
-			add(o, o.Call, o.Answer, o.last().From, o.ended())
+			add(o, c, o.Answer, o.last().From, o.ended())
 		case o.Answer.Result == unknown:
 			add(o, maybe, o.Answer, o.begun(), seen.first)
 		default:
-			add(o, o.Call, o.Answer, o.begun(), o.ended())
+			add(o, c, o.Answer, o.begun(), o.ended())
 		}
 		if o.Call.Kind == kindRead {
 			continue
@@ -263,12 +265,19 @@ func traceOf(ops []*operation, o *operation) trace {
 
 // begunTwice says whether a chain may have been begun more than once, by repeated starts with another chain in between.
 func begunTwice(ops []*operation, chain int) bool {
-	return slices.ContainsFunc(ops, func(o *operation) bool { return o.Call.Chain == chain && (o.Repeat || len(o.Spans) > 1) })
+	return once == perChain && slices.ContainsFunc(ops, func(o *operation) bool { return o.Call.Chain == chain && (o.Repeat || len(o.Spans) > 1) })
 }
 
 // chances counts the effects of their own that attempts before the last may have had: one in each chain that others have begun
-// meanwhile, or that the call itself has begun, which sends a message to what is there or else begins a chain for it.
+// meanwhile, or that the call itself has begun, which sends a message to what is there or else begins a chain for it. If a
+// call counts once per workflow ID, there is none, but for an update with a start: see register.repeats.
 func chances(ops []*operation, o *operation) int {
+	if once == perWorkflow {
+		if o.Pair && o.Call.Kind == kindAppend && !o.Repeat {
+			return len(o.Spans) - 1
+		}
+		return 0
+	}
 	begun := 0
 	for _, other := range ops {
 		if other != o && other.creates() && other.begun() <= o.last().To && other.ended() >= o.begun() {

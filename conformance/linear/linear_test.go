@@ -9,6 +9,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 	failurepb "go.temporal.io/api/failure/v1"
+	"go.temporal.io/api/serviceerror"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -33,6 +34,18 @@ var (
 	lostAnswer = answer{Result: unknown}
 )
 
+var (
+	replace = call{Kind: kindStart, Chain: 2, Conflict: conflictTerminate, Reuse: reuseAllow}
+	started = answer{Result: done, Told: true, Started: true}
+)
+
+// twoChains is a signal whose attempts count in a chain each.
+func twoChains() []*operation {
+	return []*operation{at(1, 2, startFresh, began),
+		resent(3, 4, at(30, 31, signal(7), ok)), at(6, 7, read(), shows(1, 7)),
+		at(8, 9, replace, started), at(32, 33, read(), shows(2, 7))}
+}
+
 func signal(item int) call { return call{Kind: kindSignal, Item: item} }
 func put1(item int) call   { return call{Kind: kindAppend, Item: item} }
 func read() call           { return call{Kind: kindRead} }
@@ -40,11 +53,34 @@ func shows(chain int, items ...int) answer {
 	return answer{Result: done, Chain: chain, Items: string(listOf(items))}
 }
 
+// repeat makes an operation one that is sent again after its answer.
+func repeat(o *operation) *operation {
+	o.Repeat = true
+	return o
+}
+
+// paired makes an update one that came with a start.
+func paired(o *operation) *operation {
+	o.Pair = true
+	return o
+}
+
+// eachScope runs a test with calls that count once per workflow ID, and per chain.
+func eachScope(t *testing.T, test func(t *testing.T)) {
+	t.Cleanup(func() { once = perWorkflow })
+	for _, s := range []scope{perWorkflow, perChain} {
+		once = s
+		t.Run("once per "+string(s), test)
+	}
+}
+
 func TestModelTellsRightFromWrong(t *testing.T) {
 	begin := at(1, 2, startFresh, began)
 	ended := at(20, 21, call{Kind: kindTerminate}, ok)
 	next := call{Kind: kindStart, Chain: 2, Conflict: conflictUse, Reuse: reuseAllow}
-	replace := call{Kind: kindStart, Chain: 2, Conflict: conflictTerminate, Reuse: reuseAllow}
+	third := call{Kind: kindStart, Chain: 3, Conflict: conflictFail, Reuse: reuseAllow}
+	both := call{Kind: kindBoth, Chain: 5, Item: 7, Conflict: conflictUse, Reuse: reuseAllow}
+	pairStart := call{Kind: kindStart, Chain: 1, With: 7, Conflict: conflictFail, Reuse: reuseAllow}
 	for name, tc := range map[string]struct {
 		right bool
 		ops   []*operation
@@ -86,9 +122,38 @@ func TestModelTellsRightFromWrong(t *testing.T) {
 			at(30, 31, read(), shows(1))}},
 		"a terminated workflow forgets what its code has seen": {false, []*operation{begin, at(3, 4, signal(7), ok),
 			at(5, 6, read(), shows(1, 7)), ended, at(30, 31, read(), shows(1))}},
-		"an attempt counts in one chain, the next in another": {true, []*operation{begin,
-			resent(3, 4, at(30, 31, signal(7), ok)), at(6, 7, read(), shows(1, 7)),
-			at(8, 9, replace, answer{Result: done, Told: true, Started: true}), at(32, 33, read(), shows(2, 7))}},
+		"an attempt counts in one chain, the next in another": {false, twoChains()},
+		"a signal is acknowledged again, and has no effect on the next chain": {true, []*operation{begin, at(3, 4, signal(7), ok),
+			at(8, 9, replace, started), repeat(at(30, 31, signal(7), ok)), at(32, 33, read(), shows(2))}},
+		"a signal that is sent again counts in the next chain": {false, []*operation{begin, at(3, 4, signal(7), ok),
+			at(8, 9, replace, started), repeat(at(30, 31, signal(7), ok)), at(32, 33, read(), shows(2, 7))}},
+		"a signal that has counted is refused when the next chain is closed": {false, []*operation{begin, at(3, 4, signal(7), ok),
+			at(8, 9, replace, started), ended, repeat(at(30, 31, signal(7), no))}},
+		"an update of the chain before answers as then": {true, []*operation{begin, at(3, 4, put1(7), shows(1, 7)),
+			at(8, 9, replace, started), repeat(at(30, 31, put1(7), shows(1, 7))), at(32, 33, read(), shows(2))}},
+		"an update of the chain before answers so from the next": {false, []*operation{begin, at(3, 4, put1(7), shows(1, 7)),
+			at(8, 9, replace, started), repeat(at(30, 31, put1(7), shows(2, 7)))}},
+		"a finish whose answer was lost answers from the chain before": {true, []*operation{begin,
+			resent(3, 4, at(30, 31, call{Kind: kindFinish}, shows(1))), at(5, 6, next, started), at(32, 33, signal(7), ok)}},
+		"a start of the chain before says so again": {true, []*operation{begin, at(8, 9, replace, started),
+			repeat(at(30, 31, startFresh, began)), at(32, 33, read(), shows(2))}},
+		"a start of the chain before starts it again": {false, []*operation{begin, at(8, 9, replace, started),
+			ended, repeat(at(30, 31, startFresh, began)), at(32, 33, read(), shows(1))}},
+		"a start of the chain before is refused": {false, []*operation{begin, at(8, 9, replace, started), repeat(at(30, 31, startFresh, no))}},
+		"a repeated start that terminates ends nothing": {false, []*operation{begin, at(8, 9, replace, started),
+			ended, at(22, 23, third, answer{Result: done, Told: true, Started: true, Chain: 3}), repeat(at(30, 31, replace, started)), at(32, 33, signal(7), no)}},
+		"a signal-with-start is acknowledged again by a closed workflow": {true, []*operation{begin, at(3, 4, both, wasThere),
+			ended, repeat(at(30, 31, both, answer{Result: done, Told: true, Chain: 1})), at(32, 33, read(), shows(1, 7))}},
+		"a signal-with-start is sent again and starts": {false, []*operation{begin, at(3, 4, both, wasThere),
+			ended, repeat(at(30, 31, both, started))}},
+		"an update-with-start of the chain before answers as then": {true, []*operation{
+			at(1, 2, pairStart, began), paired(at(1, 2, put1(7), shows(1, 7))), at(8, 9, replace, started),
+			repeat(at(30, 31, pairStart, answer{Result: done, Chain: 1})), repeat(paired(at(30, 31, put1(7), shows(1, 7)))), at(32, 33, read(), shows(2))}},
+		"an update-with-start, accepted by a workflow that was terminated, counts in the next": {true, []*operation{begin,
+			resent(3, 4, at(30, 31, call{Kind: kindStart, Chain: 4, With: 7, Conflict: conflictUse, Reuse: reuseAllow}, answer{Result: done, Chain: 4})),
+			resent(3, 4, paired(at(30, 31, put1(7), shows(4, 7)))), at(5, 6, read(), shows(1, 7)), ended}},
+		"an update, accepted by a workflow that was terminated, counts in the next": {false, []*operation{begin,
+			resent(3, 4, at(30, 31, put1(7), shows(2, 7))), at(5, 6, read(), shows(1, 7)), ended, at(22, 23, next, started)}},
 		"a start that got no answer is found by its repetition": {true, []*operation{
 			resent(1, 2, at(9, 10, startFresh, began)), at(3, 4, signal(7), ok), at(11, 12, read(), shows(1, 7))}},
 		"a start happens twice": {false, []*operation{
@@ -103,6 +168,14 @@ func TestModelTellsRightFromWrong(t *testing.T) {
 				t.Errorf("got %s", got)
 			}
 		})
+	}
+}
+
+func TestOncePerChainACallMayCountInTwo(t *testing.T) {
+	t.Cleanup(func() { once = perWorkflow })
+	once = perChain
+	if got := check(twoChains()); got != porcupine.Ok {
+		t.Errorf("got %s", got)
 	}
 }
 
@@ -158,7 +231,7 @@ func (w *world) draw() call {
 // serve is what the server does with a request that has arrived.
 func (w *world) serve(o *operation) answer {
 	c := o.Call
-	if before := w.ends[o]; before.Chain == w.state.Chain && c.Kind == kindFinish && before.Chain != 0 {
+	if before := w.ends[o]; c.Kind == kindFinish && before.Chain != 0 && (once == perWorkflow || before.Chain == w.state.Chain) {
 		return before
 	}
 	switch c.Kind {
@@ -175,21 +248,18 @@ func (w *world) serve(o *operation) answer {
 		}
 		return answer{Result: done, Chain: w.state.Chain, Items: string(shown)}
 	case kindStart, kindBoth:
-		next, started, fine := w.state.begin(c)
+		next, at, started, fine := w.state.begin(c, answer{})
 		if !fine {
 			return no
 		}
-		if c.Kind == kindBoth && next.life == open {
-			next = next.put(c.Item)
-		}
-		w.state = next
-		return answer{Result: done, Told: true, Started: started, Chain: next.Chain}
+		w.state = next.putWithStart(c)
+		return answer{Result: done, Told: true, Started: started, Chain: at}
 	}
-	if w.state.list.has(c.Item) { // as it was answered before
-		items := w.state.list.items()
+	if took, counted := w.state.taker(c.Item); counted { // as it was answered before
+		items := took.list.items()
 		for i, item := range items {
 			if item == c.Item && c.Kind != kindSignal {
-				return answer{Result: done, Chain: w.state.Chain, Items: string(listOf(items[:i+1]))}
+				return answer{Result: done, Chain: took.Chain, Items: string(listOf(items[:i+1]))}
 			}
 		}
 		return ok
@@ -197,7 +267,7 @@ func (w *world) serve(o *operation) answer {
 	if w.state.life != open {
 		return no
 	}
-	next, fine := w.state.effect(c, false)
+	next, fine := w.state.effect(c)
 	if !fine {
 		return answer{Result: rejected, Chain: w.state.Chain, Items: string(w.state.list)}
 	}
@@ -243,7 +313,7 @@ func (w *world) land(f *flight) *flight {
 
 // play goes on until n calls are done.
 func (w *world) play(n, clients int) {
-	w.state = register{life: absent}
+	w.state = newRegister(once)
 	flights := make([]*flight, clients)
 	for busy := true; busy; {
 		busy = false
@@ -275,7 +345,9 @@ func played(seed uint64, n, clients int) ([]*operation, *rand.Rand) {
 	return w.ops, w.rng
 }
 
-func TestAServerThatDoesRightIsNeverBlamed(t *testing.T) {
+func TestAServerThatDoesRightIsNeverBlamed(t *testing.T) { eachScope(t, doesRight) }
+
+func doesRight(t *testing.T) {
 	for seed := range uint64(300) {
 		if ops, _ := played(seed, 60, 4); check(ops) != porcupine.Ok {
 			t.Fatalf("seed %d: %s; first %s", seed, check(ops), culprit(ops))
@@ -283,7 +355,9 @@ func TestAServerThatDoesRightIsNeverBlamed(t *testing.T) {
 	}
 }
 
-func TestEachFaultIsFound(t *testing.T) {
+func TestEachFaultIsFound(t *testing.T) { eachScope(t, findsFaults) }
+
+func findsFaults(t *testing.T) {
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
 			results := map[porcupine.CheckResult]int{}
@@ -305,8 +379,8 @@ func TestEachFaultIsFound(t *testing.T) {
 	}
 }
 
-// plain is a history without any of the reductions: each attempt but the last, and each call without an answer, may have its
-// effect at any time.
+// plain is a history without any of the reductions: each call without an answer, and each attempt but the last if calls count
+// once per chain, may have its effect at any time.
 func plain(ops []*operation) []porcupine.Operation {
 	var out []porcupine.Operation
 	add := func(c call, a answer, from, to time.Duration) {
@@ -321,17 +395,21 @@ func plain(ops []*operation) []porcupine.Operation {
 			from = o.last().From
 		}
 		add(o.Call, o.Answer, from, o.ended())
-		for range len(o.Spans) - 1 {
+		earlier := len(o.Spans) - 1
+		if once == perWorkflow {
+			earlier = 0
+		}
+		for range earlier {
 			if o.Call.Kind != kindRead {
 				add(o.Call, lostAnswer, o.begun(), never)
 			}
 		}
 		if o.creates() && o.Call.Conflict == conflictTerminate {
 			until := o.ended()
-			if len(o.Spans) > 1 {
+			if earlier > 0 {
 				until = never
 			}
-			for range o.Spans {
+			for range earlier + 1 {
 				add(call{Kind: kindEnd, Chain: o.Call.Chain}, lostAnswer, o.begun(), until)
 			}
 		}
@@ -340,7 +418,9 @@ func plain(ops []*operation) []porcupine.Operation {
 }
 
 // The shortcuts that make the search short must not change what it finds.
-func TestReductionsChangeNoVerdict(t *testing.T) {
+func TestReductionsChangeNoVerdict(t *testing.T) { eachScope(t, reductionsAreRight) }
+
+func reductionsAreRight(t *testing.T) {
 	slow := model
 	slow.Step = func(state, input, output any) (bool, any) {
 		return state.(register).stepAny(input.(call), output.(answer))
@@ -428,5 +508,26 @@ func TestErrorsTellWhetherACallMayHaveHappened(t *testing.T) {
 	}
 	if surprises != 1 {
 		t.Errorf("%d surprises", surprises)
+	}
+}
+
+func TestAnUpdateWithStartWhoseChainIsOverIsNotSentAgain(t *testing.T) {
+	over := serviceerror.NewNotFound("workflow execution already completed")
+	aborted := serviceerror.NewMultiOperationAborted("aborted")
+	for _, tc := range []struct {
+		start, update error
+		want          bool
+	}{
+		{nil, over, true},
+		{aborted, over, false},
+		{nil, serviceerror.NewNotFound("workflow update was aborted by closing workflow"), false},
+	} {
+		err := serviceerror.ToStatus(serviceerror.NewMultiOperationExecution("both", []error{tc.start, tc.update})).Err()
+		if got := chainIsOver(err); got != tc.want {
+			t.Errorf("%v, %v: got %t", tc.start, tc.update, got)
+		}
+	}
+	if chainIsOver(over) {
+		t.Error("a single error is taken for two")
 	}
 }

@@ -6,8 +6,9 @@
 // Several clients use a few workflow IDs at once. The workflow behind them keeps a list: signals append to it, updates append
 // and answer with the list, or append only if it has a certain length, queries show it. It continues as new now and then, is
 // finished, terminated, and started again under all policies. Each call is sent until its outcome is certain, with the same
-// request ID or update ID, or given up; the times and the outcomes are noted in this process, which is not killed. What
-// was given up may have happened, may happen at any later time, or never.
+// request ID or update ID, or given up; some are sent again later, which must change nothing even when another chain is there. The
+// times and the outcomes are noted in this process, which is not killed. What was given up may have happened, may happen at any
+// later time, or never.
 //
 // Then porcupine looks for an order of all operations of a workflow ID that agrees with time and explains each answer
 // (model.go says what that means). If there is none, the exit code is 1, and pictures and notes are kept. The search is
@@ -54,6 +55,7 @@ type options struct {
 	port      int
 	keep      bool
 	notes     string
+	once      string
 }
 
 func main() {
@@ -69,6 +71,7 @@ func main() {
 	flag.DurationVar(&o.think, "think", 60*time.Millisecond, "longest pause of a client between two calls")
 	flag.BoolVar(&o.chain, "chain", true, "let workflows continue as new")
 	flag.StringVar(&o.again, "again", strings.Join(repeatable, ","), "`kinds` of acknowledged calls that are sent again later, with the same request ID or update ID")
+	flag.StringVar(&o.once, "once", string(perWorkflow), "the `scope` in which a call counts once, however often it is sent: workflow (ID), or chain (of runs)")
 	flag.BoolVar(&o.kill, "kill", true, "kill the server and the workers")
 	flag.StringVar(&o.plant, "plant", "", "change one thing in what was noted, as if the server had done this `wrong`: "+strings.Join(faultNames(), ", "))
 	flag.IntVar(&o.port, "port", 0, "first of four ports for the server (0: any that are free)")
@@ -82,6 +85,11 @@ func main() {
 			os.Exit(1)
 		}
 		return
+	}
+	once = scope(o.once)
+	if once != perWorkflow && once != perChain {
+		flag.Usage()
+		os.Exit(2)
 	}
 	if o.notes != "" {
 		if err := judgeNotes(o.notes, os.Stdout); err != nil {
@@ -120,8 +128,8 @@ func (o options) commandLine() []string {
 
 // replay is the line that does it again.
 func (o options) replay() string {
-	line := fmt.Sprintf("go run ./linear -perdure %s -seed %d -time %s -clients %d -workflows %d -workers %d -think %s -chain=%t -again=%s -kill=%t",
-		o.perdure, o.seed, o.time, o.clients, o.workflows, o.workers, o.think, o.chain, o.again, o.kill)
+	line := fmt.Sprintf("go run ./linear -perdure %s -seed %d -time %s -clients %d -workflows %d -workers %d -think %s -chain=%t -again=%s -once %s -kill=%t",
+		o.perdure, o.seed, o.time, o.clients, o.workflows, o.workers, o.think, o.chain, o.again, o.once, o.kill)
 	if o.plant != "" {
 		line += " -plant " + o.plant
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"hash/maphash"
+	"iter"
 	"strconv"
 	"strings"
 
@@ -49,7 +50,8 @@ type call struct {
 	Conflict conflict
 	Reuse    reuse
 
-	only map[int]bool // chains that may have got the item, if the result is unknown; nil: all
+	only   map[int]bool // chains that may have got the item, if the result is unknown; nil: all
+	paired bool         // an update that came with a start
 }
 
 // result says what a client knows of the effect of a call.
@@ -118,9 +120,20 @@ const (
 	terminated life = "terminated"
 )
 
+// scope is within what a request counts once, however often it is sent.
+type scope string
+
+const (
+	perWorkflow scope = "workflow" // a workflow ID
+	perChain    scope = "chain"    // a chain of runs
+)
+
+// once is set before anything is judged.
+var once = perWorkflow
+
 // register is what one workflow ID must behave like: a list that belongs to the chain of runs begun last. Continue-as-new
-// does not show in it. A request counts once in a chain, however often it is sent, and since items differ, the list itself
-// tells whether it has counted.
+// does not show in it. A request counts once, however often it is sent, and since items differ, the lists themselves tell
+// whether it has counted. What has counted in a chain that another has replaced is answered from there, and changes nothing.
 //
 // A terminated workflow may show less than it was sent, since its code did not come to see the last signals: seen is the length
 // of the list when the code has certainly seen all of it.
@@ -130,39 +143,116 @@ type register struct {
 	list  list
 	seen  int
 	over  bool
+	past  past // empty, if a request counts once per chain
+	once  scope
 }
 
-// begin is what a start does. The chain is the same when the start is a repeated one, when it uses what is there, and when it
-// is refused.
-func (r register) begin(c call) (next register, started, ok bool) {
-	fresh := register{life: open, Chain: c.Chain}
+func newRegister(once scope) register { return register{life: absent, once: once} }
+
+// past is the chains that others have replaced, the newest first: lines of number, life and list.
+type past string
+
+func (p past) with(r register) past {
+	return past(fmt.Sprintf("%d %s %s\n", r.Chain, r.life, r.list)) + p
+}
+
+func (p past) chains() iter.Seq[register] {
+	return func(yield func(register) bool) {
+		for line := range strings.Lines(string(p)) {
+			number, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+			state, items, _ := strings.Cut(rest, " ")
+			chain, err := strconv.Atoi(number)
+			if err != nil {
+				panic(err) // only with makes lines
+			}
+			if !yield(register{Chain: chain, life: life(state), list: list(items)}) {
+				return
+			}
+		}
+	}
+}
+
+// taker is the chain in which an item has counted.
+func (r register) taker(item int) (took register, known bool) {
+	if r.list.has(item) {
+		return r, true
+	}
+	if !strings.Contains(string(r.past), fmt.Sprintf(" %d ", item)) { // as mostly
+		return register{}, false
+	}
+	for old := range r.past.chains() {
+		if old.list.has(item) {
+			return old, true
+		}
+	}
+	return register{}, false
+}
+
+// knows says whether a chain was begun, by the number of the call that did.
+func (r register) knows(chain int) bool {
+	return r.life != absent && r.Chain == chain || strings.Contains("\n"+string(r.past), fmt.Sprintf("\n%d ", chain))
+}
+
+// fresh is what a start begins.
+func (r register) fresh(chain int) register {
+	next := register{life: open, Chain: chain, once: r.once}
+	if r.once == perWorkflow && r.life != absent {
+		next.past = r.past.with(r)
+	}
+	return next
+}
+
+// repeats says whether the item of a call has counted. One exception: an update that came with a start, and was accepted but not
+// completed when its run was terminated, may count in another chain too. The answer tells.
+func (r register) repeats(item int, paired bool, a answer) (took register, known bool) {
+	took, known = r.taker(item)
+	if known && paired && r.once == perWorkflow && took.life == terminated && a.Chain != took.Chain {
+		return register{}, false
+	}
+	return took, known
+}
+
+// begin is what a start does, and at is the chain it answers with. Nothing changes when the start is a repeated one, when it
+// uses what is there, and when it is refused. The answer tells what can not be known otherwise: see repeats.
+func (r register) begin(c call, a answer) (next register, at int, started, ok bool) {
+	fresh := r.fresh(c.Chain)
+	took, counted := r.repeats(c.With, true, a)
+	if r.once == perWorkflow && c.Kind == kindBoth {
+		took, counted = r.taker(c.Item)
+	}
 	switch {
-	case r.Chain == c.Chain && (r.life == open || c.With == 0): // update-with-start starts anew what has ended without its update
-		return r, true, true
-	case c.With != 0 && r.list.has(c.With):
-		return r, false, true
+	case r.starts(c):
+		return r, c.Chain, true, true
+	case counted:
+		return r, took.Chain, false, true
 	case r.life == absent:
-		return fresh, true, true
+		return fresh, c.Chain, true, true
 	case r.life == open:
 		switch c.Conflict {
 		case conflictTerminate:
-			return fresh, true, true
+			return fresh, c.Chain, true, true
 		case conflictUse:
-			return r, false, true
+			return r, r.Chain, false, true
 		}
-		return r, false, false
+		return r, r.Chain, false, false
 	case c.Reuse == reuseAllow, c.Reuse == reuseFailedOnly && r.life == terminated:
-		return fresh, true, true
+		return fresh, c.Chain, true, true
 	}
-	return r, false, false
+	return r, r.Chain, false, false
 }
 
-// put appends, unless it has been done.
 func (r register) put(item int) register {
-	if !r.list.has(item) {
-		r.list = r.list.with(item)
-	}
+	r.list = r.list.with(item)
 	return r
+}
+
+// starts says whether a start is repeated, and so begins nothing: its chain was begun. An update-with-start that counts once per
+// chain starts anew what has ended without its update.
+func (r register) starts(c call) bool {
+	if r.once == perWorkflow {
+		return r.knows(c.Chain)
+	}
+	return r.Chain == c.Chain && (r.life == open || c.With == 0)
 }
 
 // step says whether a call can have this answer when the register is r, and what the register is afterwards. A call of unknown
@@ -187,7 +277,7 @@ func (r register) stepAny(c call, a answer) (bool, register) {
 	case kindRead:
 		return r.stepRead(a)
 	case kindEnd:
-		if r.life == open && r.Chain != c.Chain {
+		if r.life == open && r.Chain != c.Chain && !r.knows(c.Chain) {
 			r.life = terminated
 		}
 		return true, r
@@ -195,22 +285,24 @@ func (r register) stepAny(c call, a answer) (bool, register) {
 		r.over = true
 		return true, r
 	}
-	repeated := r.list.has(c.Item) // what has counted is acknowledged again, even when the workflow is closed
+	took, repeated := r.repeats(c.Item, c.paired, a)
 	switch {
+	case repeated: // it is acknowledged again, even when the workflow is closed or another chain
+		return a.Result == unknown || a.Result == done && took.explainsAgain(c, a), r
 	case a.Result == refused:
-		return r.life != open && !repeated, r
+		return r.life != open, r
 	case a.Result == rejected:
-		return r.life == open && !repeated && a.Chain == r.Chain && a.length() == r.list.length() && a.length() != c.Expect &&
+		return r.life == open && a.Chain == r.Chain && a.length() == r.list.length() && a.length() != c.Expect &&
 			strings.HasPrefix(string(r.list), a.Items), r
 	}
-	next, ok := r.effect(c, repeated)
-	return a.Result == unknown || ok && next.explains(c, a, repeated), next
+	next, ok := r.effect(c)
+	return a.Result == unknown || ok && next.explains(c, a), next
 }
 
-// effect is what an accepted call does.
-func (r register) effect(c call, repeated bool) (next register, ok bool) {
-	if repeated || r.life != open {
-		return r, repeated
+// effect is what an accepted call does that has not counted yet.
+func (r register) effect(c call) (next register, ok bool) {
+	if r.life != open {
+		return r, false
 	}
 	switch c.Kind {
 	case kindTerminate:
@@ -236,32 +328,41 @@ func (r register) all() register {
 	return r
 }
 
-// explains says whether a call that left r answers so. An update answers with the list as it left it; a repeated one with what it
-// answered the first time.
-func (r register) explains(c call, a answer, repeated bool) bool {
-	switch {
-	case c.Kind == kindSignal || c.Kind == kindTerminate:
-		return true
-	case a.Chain != r.Chain:
-		return false
-	case repeated:
-		return strings.HasPrefix(string(r.list), a.Items) && strings.HasSuffix(" "+a.Items, fmt.Sprintf(" %d ", c.Item))
-	}
-	return list(a.Items) == r.list
+// explains says whether a call that left r answers so. An update answers with the list as it left it.
+func (r register) explains(c call, a answer) bool {
+	return c.silent() || a.Chain == r.Chain && list(a.Items) == r.list
 }
 
+// explainsAgain says whether a call that has counted in r answers so when it is repeated: an update with what it answered the
+// first time.
+func (r register) explainsAgain(c call, a answer) bool {
+	return c.silent() || a.Chain == r.Chain &&
+		strings.HasPrefix(string(r.list), a.Items) && strings.HasSuffix(" "+a.Items, fmt.Sprintf(" %d ", c.Item))
+}
+
+// silent says that the answer to a call shows nothing of the register.
+func (c call) silent() bool { return c.Kind == kindSignal || c.Kind == kindTerminate }
+
 func (r register) stepStart(c call, a answer) (bool, register) {
-	next, started, ok := r.begin(c)
+	next, at, started, ok := r.begin(c, a)
 	if a.Result == refused {
 		return !ok && (a.Chain == 0 || a.Chain == r.Chain), r
 	}
-	if ok && c.Kind == kindBoth && next.life == open {
-		next = next.put(c.Item)
+	if ok {
+		next = next.putWithStart(c)
 	}
 	if a.Result == unknown {
 		return true, next
 	}
-	return ok && (!a.Told || a.Started == started) && (a.Chain == 0 || a.Chain == next.Chain), next
+	return ok && (!a.Told || a.Started == started) && (a.Chain == 0 || a.Chain == at), next
+}
+
+// putWithStart appends what a signal-with-start brings, unless it has counted.
+func (r register) putWithStart(c call) register {
+	if _, counted := r.taker(c.Item); c.Kind == kindBoth && r.life == open && !counted {
+		return r.put(c.Item)
+	}
+	return r
 }
 
 func (r register) stepRead(a answer) (bool, register) {
@@ -281,7 +382,7 @@ func (r register) stepRead(a answer) (bool, register) {
 var seed = maphash.MakeSeed()
 
 var model = porcupine.Model{
-	Init: func() any { return register{life: absent} },
+	Init: func() any { return newRegister(once) },
 	Step: func(state, input, output any) (bool, any) {
 		return state.(register).step(input.(call), output.(answer))
 	},
@@ -297,7 +398,11 @@ func (r register) String() string {
 	if r.life == absent {
 		return "absent"
 	}
-	return fmt.Sprintf("chain %d, %s, [%s]", r.Chain, r.life, strings.TrimSpace(string(r.list)))
+	out := fmt.Sprintf("chain %d, %s, [%s]", r.Chain, r.life, strings.TrimSpace(string(r.list)))
+	for old := range r.past.chains() {
+		out += "; before: " + old.String()
+	}
+	return out
 }
 
 func (c call) String() string {

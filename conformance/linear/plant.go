@@ -194,12 +194,13 @@ func plantRolledBack(rng *rand.Rand, ops []*operation) []*operation {
 	return change(rng, ops, fits, func(o *operation) { o.Answer = old(o).Answer })
 }
 
-// plantBegunTwice says of a start that it began a chain, where the one that was there went on.
+// plantBegunTwice says of a start that it began a chain, where the one that was there went on. A call that is repeated after it
+// would be no proof of that.
 func plantBegunTwice(rng *rand.Rand, ops []*operation) []*operation {
 	fits := func(o *operation) bool {
 		return o.Call.Kind == kindStart && o.Answer.Told && !o.Answer.Started && o.Answer.Chain != 0 &&
 			others(ops, o, func(other *operation) bool { return other.last().To < o.begun() }) &&
-			others(ops, o, func(other *operation) bool { return other.begun() > o.last().To })
+			others(ops, o, func(other *operation) bool { return other.begun() > o.last().To && !other.Repeat })
 	}
 	return change(rng, ops, fits, func(o *operation) { o.Answer.Started, o.Answer.Chain = true, o.Call.Chain })
 }

@@ -256,8 +256,16 @@ func (b *bench) roundTrips(ctx context.Context) error {
 		}
 		return nil
 	}
+	if err := b.trips("", &sent, update, query); err != nil {
+		return err
+	}
+	return b.end(ctx, run, sent)
+}
+
+// trips measures queries and updates at each of the points; sent counts the updates.
+func (b *bench) trips(title string, sent *int, update, query func() error) error {
 	for _, point := range points {
-		for sent < point {
+		for *sent < point {
 			if err := update(); err != nil {
 				return err
 			}
@@ -270,10 +278,10 @@ func (b *bench) roundTrips(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("after %4d updates: update p50 %s p99 %s   query p50 %s p99 %s\n",
-			point, at(updates, 50), at(updates, 99), at(queries, 50), at(queries, 99))
+		fmt.Printf("%safter %4d updates: update p50 %s p99 %s   query p50 %s p99 %s\n",
+			title, point, at(updates, 50), at(updates, 99), at(queries, 50), at(queries, 99))
 	}
-	return b.end(ctx, run, sent)
+	return nil
 }
 
 func measure(n int, do func() error) ([]time.Duration, error) {

@@ -89,22 +89,8 @@ func (b *bench) rawTrips(ctx context.Context) error {
 		}
 		return err
 	}
-	for _, point := range points {
-		for sent < point {
-			if err := update(); err != nil {
-				return err
-			}
-		}
-		queries, err := measure(b.rounds, query)
-		if err != nil {
-			return err
-		}
-		updates, err := measure(b.rounds, update)
-		if err != nil {
-			return err
-		}
-		fmt.Printf("without SDK, after %4d: update p50 %s p99 %s   query p50 %s p99 %s\n",
-			point, at(updates, 50), at(updates, 99), at(queries, 50), at(queries, 99))
+	if err := b.trips("without SDK, ", &sent, update, query); err != nil {
+		return err
 	}
 	_, err = client.TerminateWorkflowExecution(ctx, &workflowservice.TerminateWorkflowExecutionRequest{Namespace: namespace, WorkflowExecution: execution})
 	return err

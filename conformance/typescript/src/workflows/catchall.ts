@@ -1,0 +1,2 @@
+export * from './index';
+export { anyWorkflow as default } from './dynamic';

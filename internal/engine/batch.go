@@ -184,7 +184,10 @@ func (d *draft) encode(out *storage.Batch, core *Core, l *execution.Limits) {
 // encodeNotes writes the ledger: what one batch has to say of a message goes into one row. A row has the place of its
 // first note in a ring of max places, so that the newest overwrites the oldest and nothing has to be counted or removed.
 func (d *draft) encodeNotes(out *storage.Batch, max int) {
-	if len(d.notes) == 1 {
+	switch len(d.notes) {
+	case 0:
+		return
+	case 1:
 		out.Set(record.LedgerKey(d.entry.key, d.notes[0].Number, max), record.EncodeNotes(d.notes))
 		return
 	}

@@ -84,7 +84,6 @@ var differences = []difference{
 	{`TestFailuresThatDoNotSayWhy`, `^    4 WFTFailed .*FORCE_CLOSE_COMMAND`, `^    4 WFTFailed .*GRPC_MESSAGE_TOO_LARGE`, "task whose answer is too large", "F-38"},
 	{`TestFailuresThatDoNotSayWhy`, `^    5 (?:Terminated|WFTScheduled)`, `^    5 WFTScheduled .*attempt:[12]`, "attempt after a failure of two kinds, and the run of F-38", "F-39"},
 	{`TestResetRequests`, `^reset to 4: error InvalidArgument "StateRebuilder`, `^reset to 4: error InvalidArgument "Can only reset`, "text: reset to a scheduled task", "F-40"},
-	{`TestM201_.*`, `^update with start `, `^update with start `, "what is wrong with the second operation, and texts", "F-43"},
 	{`TestM197_.*|TestM200_.*`, `^update with start .*start_workflow:\{run_id:"[^"]*" status:`, `^update with start .*start_workflow:\{run_id:"[^"]*" link:`, "link to a run that was not started", "F-45"},
 	{`TestM200_.*`, `^update with start`, `^update with start`, "repeated update with start", "F-44"},
 	{`TestSignalsOfARunAreLimited|TestSignalWithStartMeetsTheLimitsOfTheRun`, `exceeded workflow execution limit`, ``, "limit of signals", "F-53"},

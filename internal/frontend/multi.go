@@ -1,6 +1,7 @@
 package frontend
 
 import (
+	"cmp"
 	"context"
 
 	"go.temporal.io/api/serviceerror"
@@ -25,12 +26,10 @@ func (s *Service) ExecuteMultiOperation(ctx context.Context, r *workflowservice.
 	if start == nil || update == nil {
 		return nil, invalid("Operations have to be exactly [Start, Update].")
 	}
-	if err := s.checkMultiStart(n, start); err != nil {
-		return nil, multiError(err, errAborted())
-	}
-	in, err := s.checkMultiUpdate(n, start, update)
-	if err != nil {
-		return nil, multiError(errAborted(), err)
+	badStart := s.checkMultiStart(n, start)
+	in, badUpdate := s.checkMultiUpdate(n, start, update)
+	if badStart != nil || badUpdate != nil {
+		return nil, multiError(cmp.Or(badStart, errAborted()), cmp.Or(badUpdate, errAborted()))
 	}
 	return s.updateWithStart(ctx, n, start, in)
 }
@@ -39,7 +38,7 @@ func (s *Service) ExecuteMultiOperation(ctx context.Context, r *workflowservice.
 func (s *Service) checkMultiStart(n *namespace.Namespace, r *workflowservice.StartWorkflowExecutionRequest) error {
 	switch {
 	case r.Namespace != n.Name:
-		return invalid("Namespace is not consistent with the request's.")
+		return invalid("Operation namespace did not match request's namespace.")
 	case r.CronSchedule != "":
 		return invalid("CronSchedule is not allowed.")
 	case r.RequestEagerExecution:
@@ -52,7 +51,7 @@ func (s *Service) checkMultiStart(n *namespace.Namespace, r *workflowservice.Sta
 
 func (s *Service) checkMultiUpdate(n *namespace.Namespace, start *workflowservice.StartWorkflowExecutionRequest, r *workflowservice.UpdateWorkflowExecutionRequest) (in execution.UpdateWorkflow, err error) {
 	if r.Namespace != n.Name {
-		return in, invalid("Namespace is not consistent with the request's.")
+		return in, invalid("Operation namespace did not match request's namespace.")
 	}
 	if _, _, err := checkExecution(s.limits, n.ID, r.WorkflowExecution); err != nil {
 		return in, err

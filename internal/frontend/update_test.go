@@ -204,7 +204,7 @@ func TestM201MultiOperationIsChecked(t *testing.T) {
 	for text, change := range map[string]func(*startRequest){
 		"CronSchedule is not allowed.":                    func(r *startRequest) { r.CronSchedule = "* * * * *" },
 		"RequestEagerExecution is not supported.":         func(r *startRequest) { r.RequestEagerExecution = true },
-		"Namespace is not consistent with the request's.": func(r *startRequest) { r.Namespace = "other" },
+		"Operation namespace did not match request's namespace.": func(r *startRequest) { r.Namespace = "other" },
 		"WorkflowType is not set on request.":             func(r *startRequest) { r.WorkflowType = nil },
 	} {
 		r := startOrder()

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -140,6 +141,9 @@ func printMessages(out io.Writer, resp *inspectpb.ListMessagesResponse) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(w, "MESSAGE\tTIME\tKIND\tNAME\tFROM\tSTAGES\tID")
 	for _, m := range resp.Messages {
+		if len(m.Stages) == 0 {
+			continue
+		}
 		stages := make([]string, len(m.Stages))
 		for i, s := range m.Stages {
 			stages[i] = strings.ToLower(strings.TrimPrefix(s.Stage.String(), "MESSAGE_STAGE_"))
@@ -149,7 +153,7 @@ func printMessages(out io.Writer, resp *inspectpb.ListMessagesResponse) error {
 			from = "workflow " + m.FromWorkflowId
 		}
 		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", reference(m), m.Stages[0].Time.AsTime().UTC().Format("2006-01-02 15:04:05.000Z"),
-			strings.ToLower(strings.TrimPrefix(m.Kind.String(), "MESSAGE_KIND_")), cmp.Or(m.Name, "-"), cmp.Or(from, "-"), collapse(stages), cmp.Or(m.Id, "-"))
+			strings.ToLower(strings.TrimPrefix(m.Kind.String(), "MESSAGE_KIND_")), shown(m.Name), shown(from), collapse(stages), shown(m.Id))
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -161,6 +165,22 @@ func printMessages(out io.Writer, resp *inspectpb.ListMessagesResponse) error {
 		_, _ = fmt.Fprintln(out, "there are older ones: see --limit")
 	}
 	return nil
+}
+
+// shown is a text that comes from clients, fit for a terminal and a column.
+func shown(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return printable(s)
+}
+
+// printable is s, in quotes if it has anything but printable characters.
+func printable(s string) string {
+	if q := strconv.Quote(s); q != `"`+s+`"` {
+		return q
+	}
+	return s
 }
 
 // reference is how a message is named on the command line: the run and its number there.
@@ -182,6 +202,14 @@ func collapse(stages []string) string {
 		i = j
 	}
 	return strings.Join(out, ", ")
+}
+
+// plain keeps control characters, which clients can put into names, from the terminal.
+func plain(r rune) rune {
+	if unicode.IsPrint(r) {
+		return r
+	}
+	return '\uFFFD'
 }
 
 func newMessageExplain() *cobra.Command {
@@ -211,7 +239,7 @@ if nothing did, why. MESSAGE is an update ID, a signal's request ID, or what "me
 			return printJSON(c.OutOrStdout(), resp)
 		}
 		for _, s := range resp.Sentences {
-			_, _ = fmt.Fprintln(c.OutOrStdout(), s)
+			_, _ = fmt.Fprintln(c.OutOrStdout(), strings.Map(plain, s))
 		}
 		return nil
 	}
@@ -252,7 +280,7 @@ how, an activity, a timer, a child, a message. Exit status 1 if the server canno
 		if flags.json {
 			return printJSON(c.OutOrStdout(), resp)
 		}
-		_, _ = fmt.Fprintln(c.OutOrStdout(), resp.Summary)
+		_, _ = fmt.Fprintln(c.OutOrStdout(), strings.Map(plain, resp.Summary))
 		for _, f := range resp.Findings {
 			if strings.HasSuffix(resp.Summary, f.Text) {
 				continue // said
@@ -261,7 +289,7 @@ how, an activity, a timer, a child, a message. Exit status 1 if the server canno
 			if f.Stuck {
 				mark = "!"
 			}
-			_, _ = fmt.Fprintf(c.OutOrStdout(), "%s %s\n", mark, f.Text)
+			_, _ = fmt.Fprintf(c.OutOrStdout(), "%s %s\n", mark, strings.Map(plain, f.Text))
 		}
 		return nil
 	}

@@ -182,7 +182,7 @@ func (d *draft) encode(out *storage.Batch, core *Core, l *execution.Limits) {
 }
 
 // encodeNotes writes the ledger: what one batch has to say of a message goes into one row. A row has the place of its
-// first note in a ring of max places, so that the newest overwrites the oldest and nothing has to be counted or removed.
+// last note in a ring of max places, so that the newest overwrites the oldest and nothing has to be counted or removed.
 func (d *draft) encodeNotes(out *storage.Batch, max int) {
 	switch len(d.notes) {
 	case 0:
@@ -208,7 +208,7 @@ func (d *draft) encodeNotes(out *storage.Batch, max int) {
 		rows[i] = append(rows[i], n)
 	}
 	for _, notes := range rows {
-		out.Set(record.LedgerKey(d.entry.key, notes[0].Number, max), record.EncodeNotes(notes))
+		out.Set(record.LedgerKey(d.entry.key, notes[len(notes)-1].Number, max), record.EncodeNotes(notes))
 	}
 }
 

@@ -261,7 +261,12 @@ func findEvent(recent []chunk, id ids.EventID) *historyEvent {
 
 // readWhole reads all events before next.
 func readWhole(r storage.Reader, run ids.RunKey, next ids.EventID, recent []chunk) ([]*historyEvent, error) {
-	p := &pager{q: HistoryQuery{Run: run, From: 1, To: next}, want: 1}
+	return readEvents(r, run, 1, next, recent)
+}
+
+// readEvents reads the events [from, next).
+func readEvents(r storage.Reader, run ids.RunKey, from, next ids.EventID, recent []chunk) ([]*historyEvent, error) {
+	p := &pager{q: HistoryQuery{Run: run, From: from, To: next}, want: from}
 	if err := p.read(r, recent); err != nil {
 		return nil, err
 	}

@@ -33,13 +33,15 @@ func (s *Shard) recall(c *call, e *entry, st *execution.State) (ready bool, err 
 	}
 	if len(unread) > 0 {
 		e.busy = true
-		// The rows of earlier runs are in the store once the batch is in which this run came to be.
-		s.when(e.born, func() {
+		// The rows of earlier runs are in the store once the batch is in which this run came to be. The call may be over, and
+		// in use for something else, when the job runs: it must not be read there.
+		key := e.key.Of()
+		s.when(e.born, s.guard(func() {
 			s.job(func(r storage.Reader) func() {
-				runs, err := readSeen(r, c.key, unread)
+				runs, err := readSeen(r, key, unread)
 				return func() { s.gotSeen(c, e, runs, err) }
 			})
-		})
+		}))
 		return false, nil
 	}
 	for _, m := range want {

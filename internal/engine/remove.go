@@ -3,7 +3,6 @@ package engine
 import (
 	"bytes"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/perdure/perdure/internal/clock"
@@ -86,8 +85,21 @@ func (r *removal) rows() {
 	r.prefix(record.RunPrefix(r.e.key), &timer, func() { r.s.drop(r.e) })
 }
 
+// seenRow is a row by which later runs recall a message.
+type seenRow struct {
+	key     []byte
+	message execution.Seen
+}
+
+// tookAnew tells whether the current run of the workflow ID has taken the message since the row was read: the row is, or is
+// about to be, that run's.
+func (s *Shard) tookAnew(e *entry, m execution.Seen) bool {
+	current := s.entries[e.key.Of().Run(e.wf.current)]
+	return current != nil && current != e && current.state != nil && current.state.Took(m)
+}
+
 // seenRows are the rows by which later runs recall what this one took, as far as they still name it.
-func seenRows(reader storage.Reader, run ids.RunKey, rows [][]byte) (out [][]byte, err error) {
+func seenRows(reader storage.Reader, run ids.RunKey, rows [][]byte) (out []seenRow, err error) {
 	for _, row := range rows {
 		_, parsed, err := record.ParseRowKey(row)
 		if err != nil {
@@ -104,7 +116,7 @@ func seenRows(reader storage.Reader, run ids.RunKey, rows [][]byte) (out [][]byt
 		case err != nil:
 			return nil, err
 		case bytes.Equal(value, record.EncodeCurrent(run.Run)):
-			out = append(out, key)
+			out = append(out, seenRow{key, m})
 		}
 	}
 	return out, nil
@@ -119,7 +131,8 @@ func (r *removal) prefix(prefix []byte, last *storage.Op, then func()) {
 func (r *removal) remove(start, end []byte, last *storage.Op, then func()) {
 	s := r.s
 	s.job(func(reader storage.Reader) func() {
-		var keys, seen [][]byte
+		var keys [][]byte
+		var seen []seenRow
 		err := reader.ScanReverse(start, end, func(key, _ []byte) bool {
 			keys = append(keys, bytes.Clone(key))
 			return len(keys) < removeRows
@@ -133,8 +146,13 @@ func (r *removal) remove(start, end []byte, last *storage.Op, then func()) {
 				s.after(s.now().Add(removeRetry), func() { r.remove(start, end, last, then) })
 				return
 			}
-			for _, k := range slices.Concat(keys, seen) {
+			for _, k := range keys {
 				s.stage(storage.Op{Key: k, Delete: true})
+			}
+			for _, row := range seen {
+				if !s.tookAnew(r.e, row.message) {
+					s.stage(storage.Op{Key: row.key, Delete: true})
+				}
 			}
 			if len(keys) == removeRows {
 				s.when(s.newest(), func() { r.remove(start, keys[removeRows-1], last, then) })

@@ -182,8 +182,8 @@ func (s *Shard) apply(c *call, e *entry, st *execution.State, t *execution.Trans
 	if futile && c.rung.row != 0 && st != nil && st.Info.TimerRow != c.rung.row {
 		s.stage(storage.Op{Key: timerKey(e.key, c.rung.row), Delete: true}) // of no use to the run
 	}
-	if t.Err != nil && e != nil {
-		s.warnRefused(e, t.Err)
+	if refused := t.Refused(); refused != nil && e != nil {
+		s.warnRefused(e, refused)
 	}
 	f := effect{call: c, answer: t.Answer, err: t.Err, replies: t.Replies, offers: t.Offers}
 	for n := t; n != nil; n = n.Successor {
@@ -211,13 +211,12 @@ func (s *Shard) apply(c *call, e *entry, st *execution.State, t *execution.Trans
 }
 
 // warnRefused tells, once for as long as the run is cached, that it takes no more messages.
-func (s *Shard) warnRefused(e *entry, err error) {
-	var refused *execution.Error
-	if e.warned || !errors.As(err, &refused) || refused.Refusal == "" {
+func (s *Shard) warnRefused(e *entry, refused *execution.Error) {
+	if e.warned {
 		return
 	}
 	e.warned = true
-	s.log.Warn("messages to a workflow are refused until it continues as new", "reason", refused.Refusal, "namespace", string(e.key.Namespace),
+	s.log.Warn("messages to a workflow are refused for now", "reason", refused.Refusal, "namespace", string(e.key.Namespace),
 		"workflow_id", string(e.key.Workflow), "run_id", string(e.key.Run), "error", refused.Message)
 }
 
@@ -371,7 +370,7 @@ func (s *Shard) prepareReset(c *call, e *entry, in execution.ResetWorkflow) bool
 // laterRun is what a reset applies again of one run that continues the base run.
 type laterRun struct {
 	run    ids.RunID
-	next   ids.EventID // of its history when it was read
+	next   ids.EventID // of its history, as far as it was read
 	events []*historyEvent
 }
 
@@ -389,28 +388,61 @@ func (s *Shard) prepareLater(c *call, e *entry) bool {
 		if st = next.visible(); st == nil {
 			break // its time was over
 		}
-		if i < len(c.later) && c.later[i].run == next.key.Run && c.later[i].next == st.Info.NextEventID {
+		if i == len(c.later) {
+			c.later = append(c.later, laterRun{run: next.key.Run, next: 1})
+		}
+		if c.later[i].catchUp(next) {
 			continue
 		}
-		c.later = c.later[:min(i, len(c.later))] // the current run may have got more meanwhile
 		e.busy = true
-		s.when(next.staged, func() { s.readLater(c, e, next) })
+		s.when(next.staged, s.guard(func() { s.readLater(c, e, next, i) }))
 		return false
 	}
 	return true
 }
 
-func (s *Shard) readLater(c *call, e, next *entry) {
-	recent, key, end := slices.Clip(next.recent), next.key, next.state.Info.NextEventID
+// catchUp adds what came since the run was read, if it is all at hand.
+func (l *laterRun) catchUp(next *entry) bool {
+	end := next.state.Info.NextEventID
+	if l.next < end && (len(next.recent) == 0 || next.recent[0].first > l.next) {
+		return false
+	}
+	for _, c := range next.recent {
+		if c.next <= l.next {
+			continue
+		}
+		events, err := record.DecodeEvents(c.bytes)
+		if err != nil {
+			return false
+		}
+		l.add(events)
+	}
+	return l.next == end
+}
+
+// add takes events that are new.
+func (l *laterRun) add(events []*historyEvent) {
+	for _, ev := range events {
+		if ev.GetEventId() < l.next {
+			continue
+		}
+		l.next = ev.GetEventId() + 1
+		if execution.Reapplied(ev.GetEventType()) {
+			l.events = append(l.events, ev)
+		}
+	}
+}
+
+func (s *Shard) readLater(c *call, e, next *entry, i int) {
+	recent, key, from, end := slices.Clip(next.recent), next.key, c.later[i].next, next.state.Info.NextEventID
 	s.job(func(r storage.Reader) func() {
-		events, err := readWhole(r, key, end, recent)
-		events = slices.DeleteFunc(events, func(ev *historyEvent) bool { return !execution.Reapplied(ev.GetEventType()) })
+		events, err := readEvents(r, key, from, end, recent)
 		return func() {
 			if err != nil {
 				s.failFirst(e, s.readFailed("load history", key, err))
 				return
 			}
-			c.later = append(c.later, laterRun{key.Run, end, slices.Clip(events)})
+			c.later[i].add(events)
 			s.resume(e)
 		}
 	})

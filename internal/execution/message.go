@@ -99,7 +99,12 @@ func childRequest(a *historypb.StartChildWorkflowExecutionInitiatedEventAttribut
 func Respond(m *Message, outbox int64, ans any, err error) (in Input, retry bool) {
 	var e *Error
 	if err != nil && (!errors.As(err, &e) || e.Kind == Unavailable || e.Kind == ResourceExhausted || e.Kind == Internal) {
-		return nil, true
+		if e == nil || m.Kind != MessageSignal || !lasting(e.Refusal) {
+			return nil, true
+		}
+		// The target takes no signals before it continues as new, which may be never. Its sender is a workflow, which can
+		// decide what that means; waiting here would keep others' messages back.
+		e = errf(InvalidArgument, "%s", e.Message)
 	}
 	noNamespace := false
 	if e != nil {

@@ -16,6 +16,9 @@ type Refusal struct {
 	Text string
 }
 
+// lasting tells whether the refusal ends with the run only.
+func lasting(code string) bool { return code != "" && code != "buffer" }
+
 // reserve is the part of a run's history, in percent, that is left to the workflow's own doing.
 const reserve = 10
 
@@ -40,14 +43,15 @@ func Pressure(st *State, l *Limits, more int) Refusal {
 	return Refusal{}
 }
 
-// signalsRefused and updatesRefused are Pressure without the other kind's limit.
-func signalsRefused(st *State, l *Limits) Refusal {
+// SignalsRefused and UpdatesRefused are Pressure without the other kind's limit.
+func SignalsRefused(st *State, l *Limits) Refusal {
 	own := *l
 	own.UpdatesTotal = 0
 	return Pressure(st, &own, 0)
 }
 
-func updatesRefused(st *State, l *Limits, more int) Refusal {
+// UpdatesRefused tells why updates are refused for now; see SignalsRefused.
+func UpdatesRefused(st *State, l *Limits, more int) Refusal {
 	own := *l
 	own.Signals = 0
 	if r := Pressure(st, &own, more); r.Code != "buffer" { // updates are not buffered

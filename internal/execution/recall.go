@@ -39,6 +39,17 @@ func SeenRow(run ids.RunID, row Row) (seen Seen, ok bool) {
 	return Seen{}, false
 }
 
+// Took tells whether the run has a record of the message.
+func (s *State) Took(m Seen) (took bool) {
+	switch m.Kind {
+	case SeenRequest:
+		_, took = s.Requests.Get(m.ID)
+	case SeenUpdate:
+		_, took = s.Updates.Get(m.ID)
+	}
+	return took
+}
+
 // Recalls names the messages of which Step wants to know which earlier run of the workflow ID took them, if any: put
 // that run's state into Env.Recalled, or nil. It is asked for inputs that address the current run, st.
 func Recalls(st *State, in Input, l *Limits) []Seen {

@@ -110,8 +110,9 @@ func resetRun(st *State, in ResetWorkflow, env *Env) (*draft, error) {
 	s := *d.Start
 	s.RequestID, s.Namespace, s.FirstStartTime, s.Follows = st.Start.RequestID, env.Namespace.Name, st.Start.FirstStartTime, true
 	d.State.Start = &s
-	drop(d, ownRequests, &d.Requests, "") // the start's, whose request ID no event tells
-	d.setRequest(&Request{ID: s.RequestID, Type: enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED, EventID: 1})
+	drop(d, ownRequests, &d.Requests, "")      // the start's, whose request ID no event tells
+	both, known := d.Requests.Get(s.RequestID) // by the signal of a signal-with-start
+	d.setRequest(&Request{ID: s.RequestID, Type: enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED, EventID: 1, Signaled: known && both.signals()})
 	d.setRequest(&Request{ID: in.Request.RequestId, Type: enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED, EventID: cut})
 	d.Info.LastResetTime = env.Now
 	d.Info.FirstBackoffEnd = 0

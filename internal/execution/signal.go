@@ -48,7 +48,7 @@ func signalAllowed(st *State, in SignalWorkflow, env *Env) error {
 		if l.Signals > 0 && int(st.Info.SignalCount) >= l.Signals {
 			return errf(InvalidArgument, "exceeded workflow execution limit for signal events")
 		}
-	} else if r := signalsRefused(st, l); r.Code != "" {
+	} else if r := SignalsRefused(st, l); r.Code != "" {
 		return r.busy()
 	}
 	if st.Info.CloseAttempted && st.Info.WFT.Started() {
@@ -84,16 +84,16 @@ func (d *draft) writeSignal(in SignalWorkflow) {
 	d.arrived(in.note(0), d.write(d.signalEvent(in)))
 }
 
-// signalWithStart delivers the signal half to the open run. Unlike a plain signal, limits come before the check for a
-// repeated request, and a first workflow task that was to wait is scheduled at once.
+// signalWithStart delivers the signal half to the open run. A first workflow task that was to wait is scheduled at once.
+// With hard limits these come before the check for a repeated request, unlike with a plain signal.
 func signalWithStart(st *State, in SignalWorkflow, env *Env, a *StartAnswer) *Transition {
-	if err := signalAllowed(st, in, env); err != nil {
+	r, known := st.Requests.Get(in.RequestID)
+	repeated := known && in.RequestID != "" && r.signals()
+	if err := signalAllowed(st, in, env); err != nil && (!repeated || env.Limits.Hard) {
 		return refuseNoted(st, env, in.note(0), err)
 	}
-	if in.RequestID != "" {
-		if r, ok := st.Requests.Get(in.RequestID); ok && r.signals() {
-			return noted(st, env, in.note(NoteRepeated), a, nil)
-		}
+	if repeated {
+		return noted(st, env, in.note(NoteRepeated), a, nil)
 	}
 	d := newDraft(st, env)
 	d.arriveSignal(in)

@@ -142,10 +142,12 @@ func startJoin(cur *State, in StartWorkflow, env *Env, started bool) *Transition
 	case in.Update != nil:
 		d := newDraft(cur, env)
 		a.Update, a.UpdateErr = d.admit(*in.Update)
-		tr := d.finish()
 		if a.UpdateErr != nil {
-			tr = answer(cur, a)
+			n := updateNote(in.Update.Request, NoteRefused)
+			n.Text = a.UpdateErr.Error()
+			return noted(cur, env, n, a, nil)
 		}
+		tr := d.finish()
 		tr.Answer = a
 		return tr
 	}

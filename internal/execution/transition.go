@@ -50,6 +50,18 @@ type Transition struct {
 	Marks []string
 }
 
+// Refused is why the input's message has to be sent again later, if it has: an error with a Refusal.
+func (t *Transition) Refused() *Error {
+	err := t.Err
+	if a, ok := t.Answer.(*StartAnswer); ok && err == nil {
+		err = a.UpdateErr
+	}
+	if e, ok := err.(*Error); ok && e.Refusal != "" {
+		return e
+	}
+	return nil
+}
+
 // Reply answers a parked caller.
 type Reply struct {
 	Waiter Waiter

@@ -45,21 +45,20 @@ func (m *Message) Find(s execution.NoteStage) *Stage {
 	return nil
 }
 
-// Messages puts the messages of one run together, oldest first. notes are in order of their numbers. st is the run's
-// state, or nil if it is not at hand.
-func Messages(run ids.RunID, notes []execution.Note, st *execution.State) []*Message {
+// Messages puts the messages of one run together, oldest first. notes are in order of their numbers.
+func Messages(run ids.RunID, notes []execution.Note) []*Message {
 	b := builder{run: run, byID: make(map[key]*Message)}
 	for i := range notes {
 		b.add(&notes[i])
 	}
-	if st != nil {
-		for _, m := range b.all {
-			if r, ok := st.Requests.Get(m.ID); ok && m.Event == 0 && m.Kind == execution.NoteSignal && m.ID != "" {
-				m.Event = r.EventID
-			}
-		}
-	}
 	return b.all
+}
+
+// Locate finds the event of a signal that was buffered when it came, in the state of its run.
+func (m *Message) Locate(st *execution.State) {
+	if r, ok := st.Requests.Get(m.ID); ok && m.ID != "" {
+		m.Event = r.EventID
+	}
 }
 
 type key struct {

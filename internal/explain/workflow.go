@@ -98,7 +98,11 @@ func (r *reporter) task() {
 		return
 	}
 	if n := max(t.Attempt, st.Info.NextAttempt); n > 1 {
-		r.find("task_failing", true, "Its workflow task has failed %d times in a row, the last time so: %s", n-1, sentence(st.Info.TaskProblem))
+		last := "."
+		if st.Info.TaskProblem != "" { // a store of an earlier build does not say
+			last = ", the last time so: " + sentence(st.Info.TaskProblem)
+		}
+		r.find("task_failing", true, "Its workflow task has failed %d times in a row%s", n-1, last)
 		if n >= r.limits.AttemptsBeforeReady {
 			r.find("not_ready", true, "Queries and updates are refused while that goes on.")
 		}
@@ -244,11 +248,18 @@ func (r *reporter) children() {
 }
 
 func (r *reporter) externals() {
-	for _, e := range r.st.Signals.All {
-		r.find("external_signal", false, "A signal of its own to workflow %q is on its way%s.", e.WorkflowID, toRun(e.RunID))
-	}
-	for _, e := range r.st.Cancels.All {
-		r.find("external_cancel", false, "A request of its own to cancel workflow %q is on its way%s.", e.WorkflowID, toRun(e.RunID))
+	r.external("external_signal", "A signal of its own", r.st.Signals)
+	r.external("external_cancel", "A request of its own to cancel", r.st.Cancels)
+}
+
+func (r *reporter) external(code, what string, all execution.Table[ids.EventID, *execution.External]) {
+	told := 0
+	for _, e := range all.All {
+		if told++; told > itemsMax {
+			r.find(code, false, "%d more are on their way.", all.Len()-itemsMax)
+			return
+		}
+		r.find(code, false, "%s is on its way to workflow %q%s.", what, e.WorkflowID, toRun(e.RunID))
 	}
 }
 
@@ -286,10 +297,26 @@ func (r *reporter) updates() {
 	}
 }
 
-// bounds warns of what will be refused soon, or is.
+// bounds tells which messages are refused. With hard limits a refusal tells its sender all there is.
 func (r *reporter) bounds() {
-	if why := execution.Pressure(r.st, r.limits, 0); why.Code != "" && !r.limits.Hard {
-		r.find("limit", true, "Messages to it are refused for now, until it continues as new: %s", sentence(why.Text))
+	if r.limits.Hard {
+		return
+	}
+	signals, updates := execution.SignalsRefused(r.st, r.limits), execution.UpdatesRefused(r.st, r.limits, 0)
+	switch {
+	case signals.Code == "buffer":
+		r.find("buffer_full", false, "Signals to it are refused until its workflow task is over: %s", sentence(signals.Text))
+	case signals.Code != "" && signals == updates:
+		r.find("limit", true, "Signals and updates to it are refused for now, until it continues as new: %s", sentence(signals.Text))
+	default:
+		r.refuses("Signals", signals)
+		r.refuses("Updates", updates)
+	}
+}
+
+func (r *reporter) refuses(kind string, why execution.Refusal) {
+	if why.Code != "" {
+		r.find("limit", true, "%s to it are refused for now, until it continues as new: %s", kind, sentence(why.Text))
 	}
 }
 

@@ -45,14 +45,28 @@ func (i *Inspect) messages(ctx context.Context, key ids.WorkflowKey, run ids.Run
 	}
 	var all []*explain.Message
 	for _, r := range runs {
-		st, err := i.s.engine.State(ctx, key, r.Run)
-		if err != nil && !isKind(err, execution.NotFound) {
-			return nil, err
-		}
-		all = append(all, explain.Messages(r.Run, r.Notes, st)...)
+		all = append(all, explain.Messages(r.Run, r.Notes)...)
 	}
 	slices.Reverse(all)
 	return all, nil
+}
+
+// locate finds the events of those messages that were buffered when they came. Only the runs of these few are loaded.
+func (i *Inspect) locate(ctx context.Context, key ids.WorkflowKey, messages ...*explain.Message) error {
+	for _, m := range messages {
+		if m.Event != 0 || m.Kind != execution.NoteSignal {
+			continue
+		}
+		st, err := i.s.engine.State(ctx, key, m.Run)
+		if isKind(err, execution.NotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		m.Locate(st)
+	}
+	return nil
 }
 
 // ListMessages implements InspectService.
@@ -85,8 +99,12 @@ func (i *Inspect) ListMessages(ctx context.Context, r *inspectpb.ListMessagesReq
 		return r.Kind != 0 && messageKind(m) != r.Kind || r.Name != "" && m.Name != r.Name
 	})
 	resp := &inspectpb.ListMessagesResponse{}
-	for n := skip; n < len(all) && n < skip+size; n++ {
-		resp.Messages = append(resp.Messages, messageProto(key, all[n]))
+	page := all[min(skip, len(all)):min(skip+size, len(all))]
+	if err := i.locate(ctx, key, page...); err != nil {
+		return nil, err
+	}
+	for _, m := range page {
+		resp.Messages = append(resp.Messages, messageProto(key, m))
 	}
 	if skip+size < len(all) {
 		resp.NextPageToken = []byte(strconv.Itoa(skip + size))
@@ -129,6 +147,9 @@ func (i *Inspect) ExplainMessage(ctx context.Context, r *inspectpb.ExplainMessag
 		return nil, notFound("no message %s is known of workflow %q: it never came here, or it is so old that it is no longer kept", what, key.Workflow)
 	}
 	m := all[at]
+	if err := i.locate(ctx, key, m); err != nil {
+		return nil, err
+	}
 	return &inspectpb.ExplainMessageResponse{
 		Message: messageProto(key, m), Sentences: explain.Story(m, i.facts(ctx, r.Namespace, key, m)),
 	}, nil

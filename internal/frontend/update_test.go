@@ -202,10 +202,10 @@ func TestM201MultiOperationIsChecked(t *testing.T) {
 		refused(t, err, codes.InvalidArgument, "Operations have to be exactly [Start, Update].")
 	}
 	for text, change := range map[string]func(*startRequest){
-		"CronSchedule is not allowed.":                    func(r *startRequest) { r.CronSchedule = "* * * * *" },
-		"RequestEagerExecution is not supported.":         func(r *startRequest) { r.RequestEagerExecution = true },
+		"CronSchedule is not allowed.":                           func(r *startRequest) { r.CronSchedule = "* * * * *" },
+		"RequestEagerExecution is not supported.":                func(r *startRequest) { r.RequestEagerExecution = true },
 		"Operation namespace did not match request's namespace.": func(r *startRequest) { r.Namespace = "other" },
-		"WorkflowType is not set on request.":             func(r *startRequest) { r.WorkflowType = nil },
+		"WorkflowType is not set on request.":                    func(r *startRequest) { r.WorkflowType = nil },
 	} {
 		r := startOrder()
 		change(r)

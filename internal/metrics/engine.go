@@ -1,7 +1,6 @@
 package metrics
 
 import (
-	"errors"
 	"reflect"
 	"sync"
 
@@ -87,7 +86,7 @@ func (m *Metrics) Engine(nameOf func(ids.NamespaceID) string) *Engine {
 // Stepped implements engine.Observer. What a step decides counts at once, though a crash may still undo it.
 func (e *Engine) Stepped(_ ids.ShardID, in execution.Input, t *execution.Transition) {
 	e.ofInput(in).Inc()
-	if refused := (*execution.Error)(nil); errors.As(t.Err, &refused) && refused.Refusal != "" {
+	if refused := t.Refused(); refused != nil {
 		e.refused.WithLabelValues(e.namespace(t), refused.Refusal).Inc()
 	}
 	for ; t != nil; t = t.Successor {

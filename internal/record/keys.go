@@ -204,7 +204,7 @@ func LedgerPrefix(k ids.RunKey) []byte { return appendUUID(AllLedgers(k.Of()), k
 // AllLedgers is the prefix of the notes of all runs of a workflow.
 func AllLedgers(k ids.WorkflowKey) []byte { return workflowPrefix(tableLedger, k) }
 
-// LedgerKey is where the notes are stored the first of which has this number, in a ring of so many places.
+// LedgerKey is where the notes are stored the last of which has this number, in a ring of so many places.
 func LedgerKey(k ids.RunKey, number int64, places int) []byte {
 	return binary.BigEndian.AppendUint32(LedgerPrefix(k), uint32(number%int64(places)))
 }

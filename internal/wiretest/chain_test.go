@@ -282,3 +282,65 @@ func TestM056_DeliveredAgainASignalIsOneEvent(t *testing.T) {
 		is(r, "history", list(r.stored("target", "")), was)
 	})
 }
+
+func TestSignalWithStartIsAppliedOnceAlongTheChain(t *testing.T) {
+	eachHop(t, func(r *rig) {
+		must[*workflowservice.SignalWithStartWorkflowExecutionResponse](r)(r.signalWithStart("w", "once"))
+		r.take().complete()
+	}, func(r *rig) {
+		now, was := r.current("w"), list(r.stored("w", ""))
+		must[*workflowservice.SignalWithStartWorkflowExecutionResponse](r)(r.signalWithStart("w", "once"))
+		r.ok(r.trySignal("w", "", "s", "once"))
+		is(r, "current run", r.current("w"), now)
+		is(r, "history", list(r.stored("w", "")), was)
+	})
+}
+
+func TestSignalThatCameWithTheStartIsAppliedOnceAfterAReset(t *testing.T) {
+	bubble(t, func(r *rig) {
+		must[*workflowservice.SignalWithStartWorkflowExecutionResponse](r)(r.signalWithStart("w", "once"))
+		r.take().complete()
+		must[*workflowservice.ResetWorkflowExecutionResponse](r)(r.reset("w", "", 5))
+		was := list(r.stored("w", ""))
+		must[*workflowservice.SignalWithStartWorkflowExecutionResponse](r)(r.signalWithStart("w", "once"))
+		r.ok(r.trySignal("w", "", "s", "once"))
+		is(r, "history", list(r.stored("w", "")), was)
+	})
+}
+
+func TestRepeatedSignalWithStartIsKnownAtALimit(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.start("w")
+		must[*workflowservice.SignalWithStartWorkflowExecutionResponse](r)(r.signalWithStart("w", "once"))
+		must[*workflowservice.SignalWithStartWorkflowExecutionResponse](r)(r.signalWithStart("w", "once"))
+		_, err := r.signalWithStart("w", "more")
+		r.refused(err, codes.ResourceExhausted, "the workflow takes no more messages for now: it has taken 1 signals, which is its limit")
+	}, func(l *limits) { l.Signals = 1 })
+}
+
+func TestSignalOfAWorkflowToOneThatIsFullFails(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.start("target")
+		r.signal("target", "one")
+		r.take().complete()
+		r.start("w")
+		r.take().complete(signalExternal("target", "two"))
+		r.settle()
+		failed := last(r, r.stored("w", "")[:len(r.stored("w", ""))-1], "SignalExternalFailed").GetSignalExternalWorkflowExecutionFailedEventAttributes()
+		is(r, "cause", failed.Cause, enumspb.SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED_CAUSE_SIGNAL_COUNT_LIMIT_EXCEEDED)
+	}, func(l *limits) { l.Signals = 1 })
+}
+
+func TestRefusedUpdateWithStartIsNoted(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.idleRun("w")
+		u := r.updates("w", "u")
+		k := r.take()
+		k.say(k.acceptAndComplete("done"))
+		u.get()
+		err := r.updateWithStart("w", "request", "more").failed()
+		r.refused(err, codes.ResourceExhausted, "Update-with-Start could not be executed.")
+		r.ledger("w", "update set: refused", "update set: received delivered accepted completed")
+		r.says(r.why("w"), "! limit: Updates to it are refused for now, until it continues as new: it has taken 1 updates, which is its limit.")
+	}, func(l *limits) { l.UpdatesTotal = 1 })
+}

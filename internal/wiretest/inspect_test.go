@@ -232,7 +232,7 @@ func TestMessagesBeyondALimitAreTakenByTheNextRun(t *testing.T) {
 		const full = "the workflow takes no more messages for now: it has taken 5 signals, which is its limit"
 		r.refused(r.trySignal("w", "", "s", "f"), codes.ResourceExhausted, full)
 		r.ok(r.trySignal("w", "", "s", "a")) // known
-		r.says(r.why("w"), "! limit: Messages to it are refused for now, until it continues as new: it has taken 5 signals, which is its limit.")
+		r.says(r.why("w"), "! limit: Signals to it are refused for now, until it continues as new: it has taken 5 signals, which is its limit.")
 		r.says(r.story("w", "f"), "was refused: "+full)
 		r.take().complete(continueAsNew())
 		r.ok(r.trySignal("w", "", "s", "f"))

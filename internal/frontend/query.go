@@ -33,6 +33,8 @@ const (
 	noPollerMargin = time.Second
 	// forgetWait bounds telling the engine that a caller is gone.
 	forgetWait = time.Second
+	// queryPatience is how long a query waits whose client set no deadline, as the TypeScript SDK does.
+	queryPatience = 30 * time.Second
 	// lostRetries is how often a request is made again by itself when the server lost it with its memory.
 	lostRetries = 2
 )
@@ -111,6 +113,11 @@ func (s *Service) QueryWorkflow(ctx context.Context, r *workflowservice.QueryWor
 	}
 	if s.limits.NoQueries {
 		return nil, invalid("Queries are disabled on this server.")
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, queryPatience)
+		defer cancel()
 	}
 	for try := 0; ; try++ {
 		resp, err := s.query(ctx, key, run, r)

@@ -11,6 +11,7 @@ import (
 	querypb "go.temporal.io/api/query/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 type queryResponse = workflowservice.QueryWorkflowResponse
@@ -241,4 +242,31 @@ func TestM106_QueriesCanBeDisabled(t *testing.T) {
 		r.idle()
 		r.history("w", "", idleHistory)
 	}, func(l *limits) { l.NoQueries = true })
+}
+
+func TestQueryWithoutADeadlineWaitsForATaskThatIsDueSoon(t *testing.T) {
+	bubble(t, func(r *rig) {
+		query := func(id string) *pending[*workflowservice.QueryWorkflowResponse] {
+			return async(r, func() (*workflowservice.QueryWorkflowResponse, error) {
+				resp := new(workflowservice.QueryWorkflowResponse)
+				// Past the rig's own client, which sets a deadline.
+				return resp, r.invokeBare(workflowservice.WorkflowService_QueryWorkflow_FullMethodName, &workflowservice.QueryWorkflowRequest{
+					Namespace: ns, Execution: wf(id, ""), Query: &querypb.WorkflowQuery{QueryType: "q"},
+				}, resp)
+			})
+		}
+		r.start("soon", func(s *startRequest) { s.WorkflowStartDelay = durationpb.New(time.Second) })
+		q := query("soon")
+		q.waits()
+		k := r.take()
+		req := k.request()
+		for id := range k.Queries {
+			req.QueryResults = map[string]*querypb.WorkflowQueryResult{id: {ResultType: enumspb.QUERY_RESULT_TYPE_ANSWERED, Answer: text("now")}}
+		}
+		must[*workflowservice.RespondWorkflowTaskCompletedResponse](r)(r.RespondWorkflowTaskCompleted(r.ctx, req))
+		r.same(q.get().QueryResult, text("now"))
+		r.start("late", func(s *startRequest) { s.WorkflowStartDelay = durationpb.New(time.Hour) })
+		r.refused(query("late").failed(), codes.FailedPrecondition, "Workflow task is not scheduled yet.")
+		r.terminate("late")
+	})
 }

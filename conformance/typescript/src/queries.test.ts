@@ -102,6 +102,12 @@ export function queries(): void {
     assert.deepEqual(await types(post), before);
   }));
 
+  test('a query without a deadline waits for the first task of a workflow that starts soon', proof(async (rig) => {
+    await rig.work();
+    const post = await rig.start(station, [], { startDelay: '1s' });
+    assert.equal(await post.query(weather), 'unknown');
+  }));
+
   test('M108 a header reaches the interceptor of the query', proof(async (rig) => {
     const tagging = interceptedClient({
       query: (input, next) => {

@@ -113,7 +113,8 @@ export function traffic(): void {
         pooled(signals.slice(sent, sent + 15), 3, (name) => now.signal(tick, name)),
         pooled(updates.slice(sent, sent + 15), 3, (name) => now.executeUpdate(tock, { args: [name] })),
       ]);
-      await until('the wave is over', async () => (await now.query(handled)) === 2 * (sent + 15));
+      const count = () => client.withDeadline(Date.now() + 10_000, () => now.query(handled));
+      await until('the wave is over', async () => (await count()) === 2 * (sent + 15));
     }
     await now.signal(finish);
     await expectAll(road, [...signals, ...updates]);

@@ -107,11 +107,14 @@ func apply(d *draft, ev *historypb.HistoryEvent) {
 		a := ev.GetWorkflowExecutionSignaledEventAttributes()
 		d.Info.SignalCount++
 		// A start and its signal share one request ID, and one record.
+		if a.RequestId == "" {
+			break
+		}
 		if r, ok := d.Requests.Get(a.RequestId); ok && r.Type != ev.EventType {
 			n := *r
 			n.Signaled = true
 			d.setRequest(&n)
-		} else if !ok && a.RequestId != "" {
+		} else if !ok {
 			d.setRequest(&Request{ID: a.RequestId, Type: ev.EventType, EventID: ev.EventId})
 		}
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED:

@@ -22,9 +22,35 @@ func lasting(code string) bool { return code != "" && code != "buffer" }
 // reserve is the part of a run's history, in percent, that is left to the workflow's own doing.
 const reserve = 10
 
-// Pressure tells why the run takes no more messages for now; the zero value: it takes them. more is the size of what an
-// update that is to be taken will add to history.
-func Pressure(st *State, l *Limits, more int) Refusal {
+// SignalsRefused tells why the run takes no more signals for now; the zero value: it takes them.
+func SignalsRefused(st *State, l *Limits) Refusal {
+	i := &st.Info
+	if r := historyFull(st, l, 0); r.Code != "" {
+		return r
+	}
+	switch {
+	case l.Signals > 0 && int(i.SignalCount) >= l.Signals:
+		return Refusal{"signals", fmt.Sprintf("it has taken %d signals, which is its limit", i.SignalCount)}
+	case st.Buffered.Len() >= l.BufferedEvents || i.BufferedBytes >= int64(l.BufferedBytes):
+		return Refusal{"buffer", fmt.Sprintf("%d events wait for its workflow task to finish", st.Buffered.Len())}
+	}
+	return Refusal{}
+}
+
+// UpdatesRefused tells the same of updates, which are not buffered. waiting updates, of so many bytes, are not in history
+// yet.
+func UpdatesRefused(st *State, l *Limits, waiting, bytes int) Refusal {
+	if r := historyFull(st, l, bytes); r.Code != "" {
+		return r
+	}
+	if n := int(st.Info.UpdateCount) + waiting; l.UpdatesTotal > 0 && n >= l.UpdatesTotal {
+		return Refusal{"updates", fmt.Sprintf("it has taken %d updates, which is its limit", n)}
+	}
+	return Refusal{}
+}
+
+// historyFull tells whether history, with more bytes to come, has come to the part that is the workflow's own.
+func historyFull(st *State, l *Limits, more int) Refusal {
 	i := &st.Info
 	events := i.NextEventID - 1 + int64(st.Buffered.Len())
 	bytes := i.HistoryBytes + i.BufferedBytes + int64(more)
@@ -33,29 +59,6 @@ func Pressure(st *State, l *Limits, more int) Refusal {
 		return Refusal{"history_events", fmt.Sprintf("its history has %d events, and the limit is %d", events, l.HistoryEvents)}
 	case l.HistoryBytes > 0 && bytes >= l.HistoryBytes*(100-reserve)/100:
 		return Refusal{"history_bytes", fmt.Sprintf("its history has %d bytes, and the limit is %d", bytes, l.HistoryBytes)}
-	case l.Signals > 0 && int(i.SignalCount) >= l.Signals:
-		return Refusal{"signals", fmt.Sprintf("it has taken %d signals, which is its limit", i.SignalCount)}
-	case l.UpdatesTotal > 0 && int(i.UpdateCount) >= l.UpdatesTotal:
-		return Refusal{"updates", fmt.Sprintf("it has taken %d updates, which is its limit", i.UpdateCount)}
-	case st.Buffered.Len() >= l.BufferedEvents || i.BufferedBytes >= int64(l.BufferedBytes):
-		return Refusal{"buffer", fmt.Sprintf("%d events wait for its workflow task to finish", st.Buffered.Len())}
-	}
-	return Refusal{}
-}
-
-// SignalsRefused and UpdatesRefused are Pressure without the other kind's limit.
-func SignalsRefused(st *State, l *Limits) Refusal {
-	own := *l
-	own.UpdatesTotal = 0
-	return Pressure(st, &own, 0)
-}
-
-// UpdatesRefused tells why updates are refused for now; see SignalsRefused.
-func UpdatesRefused(st *State, l *Limits, more int) Refusal {
-	own := *l
-	own.Signals = 0
-	if r := Pressure(st, &own, more); r.Code != "buffer" { // updates are not buffered
-		return r
 	}
 	return Refusal{}
 }

@@ -163,7 +163,7 @@ func (d *draft) updateLimits(u *LiveUpdate) error {
 	case l.UpdatesInFlightBytes > 0 && size > l.UpdatesInFlightBytes:
 		return concurrent("limit on total payload size of in-flight updates has been reached (%d bytes)", l.UpdatesInFlightBytes)
 	case !l.Hard:
-		if r := UpdatesRefused(d.State, l, size); r.Code != "" {
+		if r := UpdatesRefused(d.State, l, waiting, size); r.Code != "" {
 			return r.busy()
 		}
 	case l.UpdatesTotal > 0 && int(d.Info.UpdateCount)+waiting >= l.UpdatesTotal:

@@ -10,19 +10,17 @@ import (
 	"github.com/perdure/perdure/internal/execution"
 )
 
-// Handlers are what a workflow's code says it has handlers for; see Facts.
+// Handlers are the signals that a workflow's code says it has handlers for; see Facts.
 type Handlers struct {
-	Signals, Updates               []string
-	DynamicSignals, DynamicUpdates bool
+	Signals        []string
+	DynamicSignals bool // there is one for all other signals
 }
 
 // Facts are what a story may be told with beside the message itself.
 type Facts struct {
 	State    *execution.State // of the message's run; nil: it is gone
-	Current  bool             // the run is the current one
-	Now      clock.Nanos
-	Report   *Report   // of the run, when it is open; nil: not known
-	Handlers *Handlers // nil: nobody could be asked
+	Report   *Report          // of the run, when it is open; nil: not known
+	Handlers *Handlers        // nil: nobody could be asked
 }
 
 // Story tells a message's life, one step after the other.

@@ -302,7 +302,7 @@ func (r *reporter) bounds() {
 	if r.limits.Hard {
 		return
 	}
-	signals, updates := execution.SignalsRefused(r.st, r.limits), execution.UpdatesRefused(r.st, r.limits, 0)
+	signals, updates := execution.SignalsRefused(r.st, r.limits), execution.UpdatesRefused(r.st, r.limits, 0, 0)
 	switch {
 	case signals.Code == "buffer":
 		r.find("buffer_full", false, "Signals to it are refused until its workflow task is over: %s", sentence(signals.Text))

@@ -157,7 +157,7 @@ func (i *Inspect) ExplainMessage(ctx context.Context, r *inspectpb.ExplainMessag
 
 // facts are what is known of the message's run by now. What cannot be found out is left out.
 func (i *Inspect) facts(ctx context.Context, namespace string, key ids.WorkflowKey, m *explain.Message) explain.Facts {
-	f := explain.Facts{Now: i.s.clock.Now()}
+	var f explain.Facts
 	st, err := i.s.engine.State(ctx, key, m.Run)
 	if err != nil {
 		return f
@@ -166,7 +166,7 @@ func (i *Inspect) facts(ctx context.Context, namespace string, key ids.WorkflowK
 	if !st.Open() {
 		return f
 	}
-	f.Report = explain.Workflow(st, f.Now, i.queues(key.Namespace), i.s.limits)
+	f.Report = explain.Workflow(st, i.s.clock.Now(), i.queues(key.Namespace), i.s.limits)
 	if m.Kind == execution.NoteSignal && m.Reached(execution.NoteDelivered) {
 		f.Handlers = i.handlers(ctx, namespace, st)
 	}
@@ -199,13 +199,6 @@ func (i *Inspect) handlers(ctx context.Context, namespace string, st *execution.
 			h.DynamicSignals = true
 		} else {
 			h.Signals = append(h.Signals, d.Name)
-		}
-	}
-	for _, d := range meta.Definition.UpdateDefinitions {
-		if d.Name == "" {
-			h.DynamicUpdates = true
-		} else {
-			h.Updates = append(h.Updates, d.Name)
 		}
 	}
 	return h

@@ -41,9 +41,12 @@ func (f *clientFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.json, "json", false, "print the server's answer as JSON")
 }
 
-// ask calls the server of the flags.
+// ask calls the server of the flags. All that can be asked is about one workflow.
 func ask[Req any, Resp proto.Message](c *cobra.Command, f *clientFlags, method func(inspectpb.InspectServiceClient, context.Context, Req, ...grpc.CallOption) (Resp, error), req Req) (Resp, error) {
 	var none Resp
+	if f.workflow == "" {
+		return none, usagef("--workflow-id is missing")
+	}
 	conn, err := grpc.NewClient(f.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return none, usagef("--address %q: %w", f.address, err)
@@ -109,9 +112,6 @@ also those that were repeated, refused or rejected and are not in history. MESSA
 		Args: noArgs,
 	}
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		if flags.workflow == "" {
-			return usagef("--workflow-id is missing")
-		}
 		k, ok := kindWords[kind]
 		if !ok {
 			return usagef("--kind %q is none of signal, update, cancel", kind)
@@ -222,9 +222,6 @@ if nothing did, why. MESSAGE is an update ID, a signal's request ID, or what "me
 		Args: oneArg("a message's ID"),
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
-		if flags.workflow == "" {
-			return usagef("--workflow-id is missing")
-		}
 		req := &inspectpb.ExplainMessageRequest{Namespace: flags.namespace, WorkflowId: flags.workflow, RunId: flags.run, Id: args[0]}
 		if run, number, ok := strings.Cut(args[0], "/"); ok && len(run) == 36 {
 			if n, err := strconv.ParseInt(number, 10, 64); err == nil {
@@ -268,9 +265,6 @@ how, an activity, a timer, a child, a message. Exit status 1 if the server canno
 		Args: noArgs,
 	}
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		if flags.workflow == "" {
-			return usagef("--workflow-id is missing")
-		}
 		resp, err := ask(c, &flags, inspectpb.InspectServiceClient.ExplainWorkflow, &inspectpb.ExplainWorkflowRequest{
 			Namespace: flags.namespace, WorkflowId: flags.workflow, RunId: flags.run,
 		})

@@ -46,6 +46,9 @@ var policy = map[string]struct {
 	"internal/sim":                 {may: []string{"*"}, why: "tests whole nodes"},
 	"internal/wiretest":            {why: "tests only"},
 	"internal/compat":              {may: []string{"internal/frontend"}, why: "looks at the code to describe it"},
+	"converter":                    {why: "a leaf of the SDK: values and payloads"},
+	"failure":                      {may: []string{"converter"}, why: "errors and their protos, whose details are payloads"},
+	"clientconfig":                 {why: "reads files and variables; it connects to nothing"},
 	"cmd/perdure":                  {may: []string{"*"}, why: "the binary"},
 }
 

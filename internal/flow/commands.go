@@ -1,0 +1,391 @@
+package flow
+
+import (
+	"fmt"
+	"time"
+
+	commandpb "go.temporal.io/api/command/v1"
+	commonpb "go.temporal.io/api/common/v1"
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+	taskqueuepb "go.temporal.io/api/taskqueue/v1"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/perdure/perdure/converter"
+	"github.com/perdure/perdure/failure"
+	"github.com/perdure/perdure/internal/replay"
+	"github.com/perdure/perdure/internal/retry"
+)
+
+func (r *Run) value(ps *commonpb.Payloads) converter.Value {
+	return converter.NewValue(r.Env.Converter, ps)
+}
+
+type timer struct {
+	id     string
+	future *Future
+	cmd    *replay.Command
+	bound  bool
+}
+
+// NewTimer makes a future that is settled after d; with a *failure.CanceledError when ctx is cancelled before.
+func NewTimer(ctx Context, d time.Duration) *Future {
+	r := ctx.run()
+	r.mayCommand("start a timer")
+	f := r.NewFuture()
+	if ctx.scope().canceled {
+		f.Resolve(nil, failure.NewCanceledError())
+		return f
+	}
+	if d <= 0 {
+		f.Resolve(nil, nil)
+		return f
+	}
+	t := &timer{id: r.nextID(), future: f}
+	t.cmd = r.command(&commandpb.Command{
+		CommandType: enumspb.COMMAND_TYPE_START_TIMER,
+		Attributes: &commandpb.Command_StartTimerCommandAttributes{StartTimerCommandAttributes: &commandpb.StartTimerCommandAttributes{
+			TimerId: t.id, StartToFireTimeout: durationpb.New(d),
+		}},
+	}, "", func(e *historypb.HistoryEvent) {
+		t.bound = true
+		id := e.GetTimerStartedEventAttributes().TimerId
+		if id != t.id && r.timers[t.id] == t {
+			delete(r.timers, t.id)
+			r.timers[id] = t
+		}
+		t.id = id
+	})
+	r.timers[t.id] = t
+	ctx.scope().onCancel(func() { r.cancelTimer(t) })
+	return f
+}
+
+func (r *Run) cancelTimer(t *timer) {
+	if t.future.ready {
+		return
+	}
+	delete(r.timers, t.id)
+	if !t.bound && r.unsent(t.cmd) {
+		t.cmd.Proto = nil
+	} else {
+		r.command(&commandpb.Command{
+			CommandType: enumspb.COMMAND_TYPE_CANCEL_TIMER,
+			Attributes:  &commandpb.Command_CancelTimerCommandAttributes{CancelTimerCommandAttributes: &commandpb.CancelTimerCommandAttributes{TimerId: t.id}},
+		}, "", nil)
+	}
+	t.future.Resolve(nil, failure.NewCanceledError())
+}
+
+// unsent says whether a command belongs to this activation.
+func (r *Run) unsent(c *replay.Command) bool {
+	for _, o := range r.commands {
+		if o == c {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *Run) timerFired(id string) {
+	if t := r.timers[id]; t != nil {
+		delete(r.timers, id)
+		t.future.Resolve(nil, nil)
+	}
+}
+
+// ActivityOptions are those of one activity. One of StartToClose and ScheduleToClose is required.
+type ActivityOptions struct {
+	ID                                                        string
+	TaskQueue                                                 string
+	ScheduleToClose, ScheduleToStart, StartToClose, Heartbeat time.Duration
+	Retry                                                     *retry.RetryPolicy
+	// WaitForCancellation waits, when ctx is cancelled, for what the activity answers. Otherwise the future fails at once.
+	WaitForCancellation bool
+	DisableEager        bool
+	Summary             string
+}
+
+type activity struct {
+	id, name string
+	future   *Future
+	cmd      *replay.Command
+	eventID  int64
+}
+
+// Activity schedules one by name.
+func Activity(ctx Context, name string, o ActivityOptions, args ...any) *Future {
+	r := ctx.run()
+	r.mayCommand("start an activity")
+	f := r.NewFuture()
+	if ctx.scope().canceled {
+		f.Resolve(nil, failure.NewCanceledError())
+		return f
+	}
+	if o.StartToClose <= 0 && o.ScheduleToClose <= 0 {
+		f.Resolve(nil, fmt.Errorf("activity %s: StartToClose or ScheduleToClose is required", name))
+		return f
+	}
+	a := &activity{id: or(o.ID, r.nextID()), name: name, future: f}
+	attributes := &commandpb.ScheduleActivityTaskCommandAttributes{
+		ActivityId: a.id, ActivityType: &commonpb.ActivityType{Name: name}, TaskQueue: &taskqueuepb.TaskQueue{Name: or(o.TaskQueue, r.Info.TaskQueue)},
+		Input: r.encode(args...), Header: r.Info.Header,
+		ScheduleToCloseTimeout: duration(o.ScheduleToClose), ScheduleToStartTimeout: duration(o.ScheduleToStart),
+		StartToCloseTimeout: duration(o.StartToClose), HeartbeatTimeout: duration(o.Heartbeat),
+	}
+	if o.Retry != nil {
+		attributes.RetryPolicy = o.Retry.ToProto()
+	}
+	a.cmd = r.command(&commandpb.Command{
+		CommandType: enumspb.COMMAND_TYPE_SCHEDULE_ACTIVITY_TASK,
+		Attributes:  &commandpb.Command_ScheduleActivityTaskCommandAttributes{ScheduleActivityTaskCommandAttributes: attributes},
+	}, name, func(e *historypb.HistoryEvent) {
+		a.eventID, a.id = e.EventId, e.GetActivityTaskScheduledEventAttributes().ActivityId
+		r.activities[e.EventId] = a
+	})
+	ctx.scope().onCancel(func() { r.cancelActivity(a, o.WaitForCancellation) })
+	return f
+}
+
+func (r *Run) cancelActivity(a *activity, wait bool) {
+	if a.future.ready {
+		return
+	}
+	canceled := failure.NewCanceledError()
+	if a.eventID == 0 && r.unsent(a.cmd) {
+		a.cmd.Proto = nil
+		a.future.Resolve(nil, canceled)
+		return
+	}
+	r.command(&commandpb.Command{
+		CommandType: enumspb.COMMAND_TYPE_REQUEST_CANCEL_ACTIVITY_TASK,
+		Attributes: &commandpb.Command_RequestCancelActivityTaskCommandAttributes{
+			RequestCancelActivityTaskCommandAttributes: &commandpb.RequestCancelActivityTaskCommandAttributes{ScheduledEventId: a.eventID},
+		},
+	}, "", nil)
+	if !wait {
+		a.future.Resolve(nil, &failure.ActivityError{ActivityID: a.id, ActivityType: a.name, ScheduledEventID: a.eventID, Cause: canceled})
+	}
+}
+
+// ChildOptions are those of a child workflow.
+type ChildOptions struct {
+	WorkflowID, TaskQueue, Cron               string
+	ExecutionTimeout, RunTimeout, TaskTimeout time.Duration
+	Retry                                     *retry.RetryPolicy
+	ParentClose                               enumspb.ParentClosePolicy
+	IDReuse                                   enumspb.WorkflowIdReusePolicy
+	WaitForCancellation                       bool
+	Memo, SearchAttributes                    map[string]any
+}
+
+type child struct {
+	Child
+	name      string
+	cmd       *replay.Command
+	startedID int64
+}
+
+// Child is a child workflow: two futures, of its start and of its end.
+type Child struct {
+	WorkflowID, RunID string
+	Started, Result   *Future
+}
+
+// StartChild starts a child workflow by type.
+func StartChild(ctx Context, name string, o ChildOptions, args ...any) *Child {
+	r := ctx.run()
+	r.mayCommand("start a child workflow")
+	c := &child{Child: Child{WorkflowID: o.WorkflowID, Started: r.NewFuture(), Result: r.NewFuture()}, name: name}
+	if c.WorkflowID == "" {
+		c.WorkflowID = r.Info.RunID + "_" + r.nextID()
+	}
+	if ctx.scope().canceled {
+		c.Started.Resolve(nil, failure.NewCanceledError())
+		c.Result.Resolve(nil, failure.NewCanceledError())
+		return &c.Child
+	}
+	attributes := &commandpb.StartChildWorkflowExecutionCommandAttributes{
+		Namespace: r.Info.Namespace, WorkflowId: c.WorkflowID, WorkflowType: &commonpb.WorkflowType{Name: name},
+		TaskQueue: &taskqueuepb.TaskQueue{Name: or(o.TaskQueue, r.Info.TaskQueue)}, Input: r.encode(args...), Header: r.Info.Header,
+		WorkflowExecutionTimeout: duration(o.ExecutionTimeout), WorkflowRunTimeout: duration(o.RunTimeout), WorkflowTaskTimeout: duration(o.TaskTimeout),
+		ParentClosePolicy: o.ParentClose, WorkflowIdReusePolicy: o.IDReuse, CronSchedule: o.Cron,
+	}
+	if o.Retry != nil {
+		attributes.RetryPolicy = o.Retry.ToProto()
+	}
+	if len(o.Memo) > 0 {
+		attributes.Memo = &commonpb.Memo{Fields: r.fields(o.Memo)}
+	}
+	if len(o.SearchAttributes) > 0 {
+		attributes.SearchAttributes = &commonpb.SearchAttributes{IndexedFields: r.fields(o.SearchAttributes)}
+	}
+	c.cmd = r.command(&commandpb.Command{
+		CommandType: enumspb.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION,
+		Attributes:  &commandpb.Command_StartChildWorkflowExecutionCommandAttributes{StartChildWorkflowExecutionCommandAttributes: attributes},
+	}, name, func(e *historypb.HistoryEvent) {
+		c.WorkflowID = e.GetStartChildWorkflowExecutionInitiatedEventAttributes().WorkflowId
+		r.children[e.EventId] = c
+	})
+	ctx.scope().onCancel(func() { r.cancelChild(c, o.WaitForCancellation) })
+	return &c.Child
+}
+
+func (r *Run) cancelChild(c *child, wait bool) {
+	if c.Result.ready {
+		return
+	}
+	canceled := failure.NewCanceledError()
+	if r.unsent(c.cmd) {
+		c.cmd.Proto = nil
+		c.Started.Resolve(nil, canceled)
+		c.Result.Resolve(nil, canceled)
+		return
+	}
+	r.command(cancelExternal(r.Info.Namespace, c.WorkflowID, "", "", true), c.WorkflowID, nil)
+	if !wait {
+		c.Result.Resolve(nil, &failure.ChildWorkflowError{Namespace: r.Info.Namespace, WorkflowID: c.WorkflowID, RunID: c.RunID, WorkflowType: c.name, Cause: canceled})
+	}
+}
+
+func cancelExternal(namespace, workflowID, runID, reason string, child bool) *commandpb.Command {
+	return &commandpb.Command{
+		CommandType: enumspb.COMMAND_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION,
+		Attributes: &commandpb.Command_RequestCancelExternalWorkflowExecutionCommandAttributes{
+			RequestCancelExternalWorkflowExecutionCommandAttributes: &commandpb.RequestCancelExternalWorkflowExecutionCommandAttributes{
+				Namespace: namespace, WorkflowId: workflowID, RunId: runID, ChildWorkflowOnly: child, Reason: reason,
+			},
+		},
+	}
+}
+
+// CancelExternal asks another workflow to cancel.
+func CancelExternal(ctx Context, workflowID, runID, reason string) *Future {
+	r := ctx.run()
+	r.mayCommand("cancel another workflow")
+	f := r.NewFuture()
+	r.command(cancelExternal(r.Info.Namespace, workflowID, runID, reason, false), workflowID, func(e *historypb.HistoryEvent) { r.externals[e.EventId] = f })
+	return f
+}
+
+// SignalExternal signals another workflow; child says that it must be a child of this one.
+func SignalExternal(ctx Context, workflowID, runID string, child bool, signal string, args ...any) *Future {
+	r := ctx.run()
+	r.mayCommand("signal another workflow")
+	f := r.NewFuture()
+	switch {
+	case workflowID == "":
+		f.Resolve(nil, fmt.Errorf("signal %s: the workflow ID is empty", signal))
+		return f
+	case ctx.scope().canceled:
+		f.Resolve(nil, failure.NewCanceledError())
+		return f
+	}
+	cmd := r.command(&commandpb.Command{
+		CommandType: enumspb.COMMAND_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION,
+		Attributes: &commandpb.Command_SignalExternalWorkflowExecutionCommandAttributes{
+			SignalExternalWorkflowExecutionCommandAttributes: &commandpb.SignalExternalWorkflowExecutionCommandAttributes{
+				Namespace: r.Info.Namespace, Execution: &commonpb.WorkflowExecution{WorkflowId: workflowID, RunId: runID},
+				SignalName: signal, Input: r.encode(args...), ChildWorkflowOnly: child, Header: r.Info.Header,
+			},
+		},
+	}, signal, func(e *historypb.HistoryEvent) { r.externals[e.EventId] = f })
+	ctx.scope().onCancel(func() {
+		if !f.ready && r.unsent(cmd) {
+			cmd.Proto = nil
+			f.Resolve(nil, &failure.CanceledError{Message: "Signal was cancelled before being sent"})
+		}
+	})
+	return f
+}
+
+func (r *Run) fields(values map[string]any) map[string]*commonpb.Payload {
+	fields := make(map[string]*commonpb.Payload, len(values))
+	for k, v := range values {
+		p, err := r.Env.Converter.ToPayload(v)
+		if err != nil {
+			panic(fmt.Errorf("encode %s: %w", k, err))
+		}
+		fields[k] = p
+	}
+	return fields
+}
+
+// UpsertSearchAttributes changes those of the run.
+func UpsertSearchAttributes(ctx Context, values map[string]any) {
+	r := ctx.run()
+	sa := &commonpb.SearchAttributes{IndexedFields: r.fields(values)}
+	r.command(&commandpb.Command{
+		CommandType: enumspb.COMMAND_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES,
+		Attributes: &commandpb.Command_UpsertWorkflowSearchAttributesCommandAttributes{
+			UpsertWorkflowSearchAttributesCommandAttributes: &commandpb.UpsertWorkflowSearchAttributesCommandAttributes{SearchAttributes: sa},
+		},
+	}, "", nil)
+	merged := map[string]*commonpb.Payload{}
+	for k, v := range r.Info.SearchAttributes.GetIndexedFields() {
+		merged[k] = v
+	}
+	for k, v := range sa.IndexedFields {
+		merged[k] = v
+	}
+	r.Info.SearchAttributes = &commonpb.SearchAttributes{IndexedFields: merged}
+}
+
+// UpsertMemo changes the memo of the run.
+func UpsertMemo(ctx Context, values map[string]any) {
+	r := ctx.run()
+	memo := &commonpb.Memo{Fields: r.fields(values)}
+	r.command(&commandpb.Command{
+		CommandType: enumspb.COMMAND_TYPE_MODIFY_WORKFLOW_PROPERTIES,
+		Attributes: &commandpb.Command_ModifyWorkflowPropertiesCommandAttributes{
+			ModifyWorkflowPropertiesCommandAttributes: &commandpb.ModifyWorkflowPropertiesCommandAttributes{UpsertedMemo: memo},
+		},
+	}, "", nil)
+	merged := map[string]*commonpb.Payload{}
+	for k, v := range r.Info.Memo.GetFields() {
+		merged[k] = v
+	}
+	for k, v := range memo.Fields {
+		merged[k] = v
+	}
+	r.Info.Memo = &commonpb.Memo{Fields: merged}
+}
+
+// Go runs fn as a coroutine of its own.
+func Go(ctx Context, name string, fn func(Context)) {
+	r := ctx.run()
+	r.mayCommand("start a coroutine")
+	r.sched.Go(name, func() { fn(ctx) })
+}
+
+// Await parks until condition holds; it fails with a *failure.CanceledError when ctx is cancelled before.
+func Await(ctx Context, condition func() bool) error {
+	r := ctx.run()
+	r.mayBlock("wait for a condition")
+	s := ctx.scope()
+	held := false
+	r.sched.Await(func() bool {
+		held = condition()
+		return held || s.canceled
+	})
+	if !held {
+		return failure.NewCanceledError()
+	}
+	return nil
+}
+
+// AwaitFor is Await that ends, with false, after d.
+func AwaitFor(ctx Context, d time.Duration, condition func() bool) (bool, error) {
+	if condition() {
+		return true, nil
+	}
+	below, cancel := WithCancel(ctx)
+	t := NewTimer(below, d)
+	held := false
+	err := Await(ctx, func() bool {
+		held = condition()
+		return held || t.ready
+	})
+	cancel("the wait is over")
+	return held, err
+}

@@ -1,0 +1,177 @@
+package flow
+
+import (
+	"fmt"
+
+	commandpb "go.temporal.io/api/command/v1"
+	commonpb "go.temporal.io/api/common/v1"
+	enumspb "go.temporal.io/api/enums/v1"
+	failurepb "go.temporal.io/api/failure/v1"
+	historypb "go.temporal.io/api/history/v1"
+)
+
+// Marker names and details are those of the official Go SDK, so that each of the two replays what the other recorded.
+const (
+	markerVersion = "Version"
+	markerSide    = "SideEffect"
+	markerLocal   = "LocalActivity"
+)
+
+func (r *Run) marker(name string, details map[string]*commonpb.Payloads, f *failurepb.Failure) {
+	r.command(&commandpb.Command{
+		CommandType: enumspb.COMMAND_TYPE_RECORD_MARKER,
+		Attributes: &commandpb.Command_RecordMarkerCommandAttributes{RecordMarkerCommandAttributes: &commandpb.RecordMarkerCommandAttributes{
+			MarkerName: name, Details: details, Failure: f,
+		}},
+	}, name, nil)
+}
+
+// recorded finds the marker of this activation that is meant.
+func (r *Run) recorded(name string, meant func(a *historypb.MarkerRecordedEventAttributes) bool) *historypb.MarkerRecordedEventAttributes {
+	for _, e := range r.markers {
+		if a := e.GetMarkerRecordedEventAttributes(); a.MarkerName == name && meant(a) {
+			return a
+		}
+	}
+	return nil
+}
+
+// SideEffect runs fn once in the life of the run, records what it gives and stores that behind ptr, now and on replay.
+func SideEffect(ctx Context, fn func() any, ptr any) error {
+	r := ctx.run()
+	r.mayCommand("run a side effect")
+	r.sideID++
+	id := r.sideID
+	var data *commonpb.Payloads
+	if r.replaying {
+		a := r.recorded(markerSide, func(a *historypb.MarkerRecordedEventAttributes) bool {
+			var n int64
+			return r.decode(a.Details["side-effect-id"], &n) == nil && n == id
+		})
+		if a == nil {
+			panic(&violation{fmt.Sprintf("nondeterminism: history has no side effect %d in the task that started with event %d, the code did one at %s", id, r.startedID, where())})
+		}
+		data = a.Details["data"]
+	} else {
+		data = r.encode(fn())
+	}
+	r.marker(markerSide, map[string]*commonpb.Payloads{"side-effect-id": r.encode(id), "data": data}, nil)
+	return r.decode(data, ptr)
+}
+
+// DefaultVersion is that of code from before a change.
+const DefaultVersion = -1
+
+// Version says which version of a change the run goes on with: the newest, max, when it gets there for the first time, the
+// recorded one on replay, DefaultVersion when it got there before the change was made. It is fixed at the first call.
+func Version(ctx Context, change string, min, max int) int {
+	r := ctx.run()
+	v, known := r.versions[change]
+	if !known {
+		v = r.version(change, max)
+		r.versions[change] = v
+	}
+	if v < min || v > max {
+		panic(&violation{fmt.Sprintf("nondeterminism: the run goes by version %d of change %q, the code supports %d to %d", v, change, min, max)})
+	}
+	return v
+}
+
+func (r *Run) version(change string, max int) int {
+	r.mayCommand("ask for a version")
+	v := max
+	if r.replaying {
+		a := r.recorded(markerVersion, func(a *historypb.MarkerRecordedEventAttributes) bool {
+			var name string
+			return r.decode(a.Details["change-id"], &name) == nil && name == change
+		})
+		if a == nil {
+			return DefaultVersion
+		}
+		if err := r.decode(a.Details["version"], &v); err != nil {
+			panic(err)
+		}
+	}
+	r.marker(markerVersion, map[string]*commonpb.Payloads{
+		"change-id": r.encode(change), "version": r.encode(v), "version-search-attribute-updated": r.encode(false),
+	}, nil)
+	return v
+}
+
+// LocalActivity is one that runs in the worker that has the workflow task.
+type LocalActivity struct {
+	ID      int64
+	Name    string
+	Input   *commonpb.Payloads
+	Options ActivityOptions
+	future  *Future
+}
+
+type localMarker struct {
+	ActivityID   string
+	ActivityType string
+	Attempt      int32
+}
+
+// Local starts a local activity.
+func Local(ctx Context, name string, o ActivityOptions, args ...any) *Future {
+	r := ctx.run()
+	r.mayCommand("start a local activity")
+	r.localID++
+	l := &LocalActivity{ID: r.localID, Name: name, Input: r.encode(args...), Options: o, future: r.NewFuture()}
+	r.locals = append(r.locals, l)
+	if !r.replaying {
+		r.Env.Local(r, l)
+	}
+	return l.future
+}
+
+// Locals are the local activities without a result. While there are any, a task is held, or renewed.
+func (r *Run) Locals() []*LocalActivity { return r.locals }
+
+// ResolveLocal brings the result of one and lets the run go on. Between two activations only.
+func (r *Run) ResolveLocal(l *LocalActivity, value *commonpb.Payloads, f *failurepb.Failure) (err error) {
+	defer r.recovering(&err)
+	r.settleLocal(l, value, f, 1)
+	r.step()
+	return r.failed
+}
+
+func (r *Run) settleLocal(l *LocalActivity, value *commonpb.Payloads, f *failurepb.Failure, attempt int32) {
+	for i, o := range r.locals {
+		if o == l {
+			r.locals = append(r.locals[:i:i], r.locals[i+1:]...)
+		}
+	}
+	details := map[string]*commonpb.Payloads{"data": r.encode(localMarker{ActivityID: fmt.Sprint(l.ID), ActivityType: l.Name, Attempt: attempt})}
+	if f == nil {
+		details["result"] = value
+	}
+	r.marker(markerLocal, details, f)
+	if f != nil {
+		l.future.Resolve(nil, r.Env.Failures.FromFailure(f))
+		return
+	}
+	l.future.Resolve(value, nil)
+}
+
+// replayLocals settles local activities in the order of their markers.
+func (r *Run) replayLocals() {
+	for _, e := range r.markers {
+		a := e.GetMarkerRecordedEventAttributes()
+		if a.MarkerName != markerLocal {
+			continue
+		}
+		var data localMarker
+		if err := r.decode(a.Details["data"], &data); err != nil {
+			panic(fmt.Errorf("event %d: %w", e.EventId, err))
+		}
+		for _, l := range r.locals {
+			if fmt.Sprint(l.ID) == data.ActivityID {
+				r.settleLocal(l, a.Details["result"], a.Failure, data.Attempt)
+				r.step()
+				break
+			}
+		}
+	}
+}

@@ -1,0 +1,366 @@
+package flow
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"runtime/debug"
+	"slices"
+	"strings"
+
+	commandpb "go.temporal.io/api/command/v1"
+	commonpb "go.temporal.io/api/common/v1"
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+	protocolpb "go.temporal.io/api/protocol/v1"
+	sdkpb "go.temporal.io/api/sdk/v1"
+	updatepb "go.temporal.io/api/update/v1"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/perdure/perdure/converter"
+	"github.com/perdure/perdure/failure"
+	"github.com/perdure/perdure/internal/handlers"
+	"github.com/perdure/perdure/internal/replay"
+)
+
+// UpdateInfo names an update.
+type UpdateInfo struct{ ID, Name string }
+
+// working is a handler that has been given its message and has not returned.
+type working struct {
+	kind, name, id string
+	abandon        bool
+}
+
+// runtimeHandlers are those that code has set; the name "" is the dynamic one.
+type runtimeHandlers struct {
+	signals map[string]func(Context, string, converter.Args) error
+}
+
+// SetSignalHandler sets, or with nil unsets, the handler of a name, or with no name the dynamic one. Signals that waited for
+// it are handed over at once, in order.
+func (r *Run) SetSignalHandler(name string, fn func(Context, string, converter.Args) error) {
+	r.mayCommand("set a handler")
+	if r.names.signals == nil {
+		r.names.signals = map[string]func(Context, string, converter.Args) error{}
+	}
+	r.names.signals[name] = fn
+	if fn == nil {
+		delete(r.names.signals, name)
+		return
+	}
+	waiting := r.inbox
+	r.inbox = nil
+	for _, s := range waiting {
+		r.signal(s)
+	}
+}
+
+// signal hands one over to its handler, or keeps it.
+func (r *Run) signal(s *historypb.WorkflowExecutionSignaledEventAttributes) {
+	if fn := r.names.signals[s.SignalName]; fn != nil {
+		r.startSignal(s, false, func(ctx Context) error { return fn(ctx, s.SignalName, converter.NewArgs(r.Env.Converter, s.Input)) })
+		return
+	}
+	h := r.def.Signals[s.SignalName]
+	if h == nil {
+		if fn := r.names.signals[""]; fn != nil {
+			r.startSignal(s, false, func(ctx Context) error { return fn(ctx, s.SignalName, converter.NewArgs(r.Env.Converter, s.Input)) })
+			return
+		}
+		h = r.def.DynamicSignal
+	}
+	if h == nil {
+		r.inbox = append(r.inbox, s)
+		return
+	}
+	args, err := r.arguments(h, s.Input, s.SignalName)
+	if err != nil {
+		r.Log().Error("signal dropped: its arguments cannot be decoded", "signal", s.SignalName, "error", err)
+		return
+	}
+	r.startSignal(s, h.AbandonUnfinished, func(ctx Context) error {
+		h.Func.Call(append([]reflect.Value{r.object, reflect.ValueOf(ctx)}, args...))
+		return nil
+	})
+}
+
+func (r *Run) startSignal(s *historypb.WorkflowExecutionSignaledEventAttributes, abandon bool, fn func(Context) error) {
+	w := &working{kind: "signal", name: s.SignalName, abandon: abandon}
+	r.working = append(r.working, w)
+	ctx := &context{r.newScope(r.root)}
+	r.sched.Go("signal "+s.SignalName, func() {
+		err := fn(ctx)
+		r.finished(w)
+		if err != nil {
+			r.main.Resolve(nil, err)
+		}
+	})
+}
+
+func (r *Run) finished(w *working) {
+	r.working = slices.DeleteFunc(r.working, func(o *working) bool { return o == w })
+}
+
+// AllHandlersFinished says whether no signal or update handler is at work.
+func (r *Run) AllHandlersFinished() bool { return len(r.working) == 0 }
+
+// arguments decodes what a handler takes.
+func (r *Run) arguments(h *handlers.Handler, ps *commonpb.Payloads, name string) ([]reflect.Value, error) {
+	if h.Dynamic {
+		args := reflect.ValueOf(converter.NewArgs(r.Env.Converter, ps))
+		if h.Kind == handlers.Run || h.Kind == handlers.Init {
+			return []reflect.Value{args}, nil
+		}
+		return []reflect.Value{reflect.ValueOf(name), args}, nil
+	}
+	values := make([]reflect.Value, len(h.Params))
+	ptrs := make([]any, len(h.Params))
+	for i, t := range h.Params {
+		p := reflect.New(t)
+		values[i], ptrs[i] = p.Elem(), p.Interface()
+	}
+	return values, r.decode(ps, ptrs...)
+}
+
+// result takes a handler's answer apart.
+func result(h *handlers.Handler, out []reflect.Value) (any, error) {
+	var err error
+	if h.HasError {
+		err, _ = out[len(out)-1].Interface().(error)
+	}
+	if h.Result != nil {
+		return out[0].Interface(), err
+	}
+	return nil, err
+}
+
+// incoming is an update on its way to its handler.
+type incoming struct {
+	request   *updatepb.Request
+	message   *protocolpb.Message // nil on replay
+	after     int64               // the event after which it comes
+	requestID string
+}
+
+// updatesOf collects the updates of an activation in their order: from messages when live, from the events they made on
+// replay.
+func (r *Run) updatesOf(a *replay.Activation, task *Task) []*incoming {
+	var updates []*incoming
+	for _, e := range a.Commands {
+		accepted := e.GetWorkflowExecutionUpdateAcceptedEventAttributes()
+		if accepted == nil || accepted.AcceptedRequest == nil {
+			continue // without a request it came by UpdateAdmitted
+		}
+		updates = append(updates, &incoming{request: accepted.AcceptedRequest, after: accepted.AcceptedRequestSequencingEventId})
+	}
+	if task == nil || a.Replay {
+		return updates
+	}
+	for _, m := range task.Messages {
+		request := &updatepb.Request{}
+		if err := m.Body.UnmarshalTo(request); err != nil {
+			panic(fmt.Errorf("message %s: %w", m.Id, err))
+		}
+		updates = append(updates, &incoming{request: request, message: m, after: m.GetEventId()})
+	}
+	return updates
+}
+
+// deliverUpdates hands over those that come before an event.
+func (r *Run) deliverUpdates(updates []*incoming, before int64) []*incoming {
+	for len(updates) > 0 && updates[0].after < before {
+		r.update(updates[0])
+		updates = updates[1:]
+	}
+	return updates
+}
+
+func (r *Run) update(u *incoming) {
+	id, name := u.request.GetMeta().GetUpdateId(), u.request.GetInput().GetName()
+	h := r.def.Updates[name]
+	if h == nil {
+		h = r.def.DynamicUpdate
+	}
+	if h == nil {
+		if u.message == nil {
+			panic(fmt.Errorf("nondeterminism: history has update %q accepted, for which there is no handler any more", name))
+		}
+		known := slices.Sorted(maps.Keys(r.def.Updates))
+		r.reject(u, fmt.Errorf("unknown update %s. KnownUpdates=[%s]", name, strings.Join(known, " ")))
+		return
+	}
+	w := &working{kind: "update", name: name, id: id, abandon: h.AbandonUnfinished}
+	r.working = append(r.working, w)
+	s := r.newScope(r.root)
+	s.update = &UpdateInfo{ID: id, Name: name}
+	r.sched.Go("update "+name, func() { r.handleUpdate(u, h, w, s) })
+}
+
+func (r *Run) handleUpdate(u *incoming, h *handlers.Handler, w *working, s *scope) {
+	id, name, input := u.request.GetMeta().GetUpdateId(), u.request.GetInput().GetName(), u.request.GetInput().GetArgs()
+	if u.message != nil {
+		if err := r.validate(h, name, input, s.update); err != nil {
+			r.finished(w)
+			r.reject(u, err)
+			return
+		}
+	}
+	args, err := r.arguments(h, input, name)
+	if err != nil {
+		panic(fmt.Errorf("decode the arguments of update %s: %w", name, err))
+	}
+	r.answer(enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED, u, "accept", &updatepb.Acceptance{
+		AcceptedRequestMessageId: u.message.GetId(), AcceptedRequestSequencingEventId: u.message.GetEventId(), AcceptedRequest: u.request,
+	})
+	value, err := result(h, h.Func.Call(append([]reflect.Value{r.object, reflect.ValueOf(Context(&context{s}))}, args...)))
+	r.finished(w)
+	outcome := &updatepb.Outcome{}
+	if err != nil {
+		outcome.Value = &updatepb.Outcome_Failure{Failure: r.Env.Failures.ToFailure(err)}
+	} else if h.Result != nil {
+		outcome.Value = &updatepb.Outcome_Success{Success: r.encode(value)}
+	} else {
+		outcome.Value = &updatepb.Outcome_Success{Success: &commonpb.Payloads{}}
+	}
+	r.answer(enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_COMPLETED, u, "complete", &updatepb.Response{
+		Meta: &updatepb.Meta{UpdateId: id, Identity: u.request.GetMeta().GetIdentity()}, Outcome: outcome,
+	})
+}
+
+// validate decodes the arguments, anew so that what the validator does to them is not seen, and asks the validator.
+func (r *Run) validate(h *handlers.Handler, name string, input *commonpb.Payloads, info *UpdateInfo) (err error) {
+	args, err := r.arguments(h, input, name)
+	if err != nil || h.Validator == nil {
+		return err
+	}
+	r.readOnly = "a validator may only read"
+	defer func() {
+		r.readOnly = ""
+		if p := recover(); p != nil {
+			if v, ok := p.(*violation); ok {
+				panic(v)
+			}
+			err = &failure.PanicError{Value: p, Stack: string(debug.Stack())}
+		}
+	}()
+	ctx := reflect.ValueOf(ReadContext(&reader{r: r, update: info}))
+	_, err = result(h.Validator, h.Validator.Func.Call(append([]reflect.Value{r.object, ctx}, args...)))
+	return err
+}
+
+// answer sends an acceptance or a response in the place of a command.
+func (r *Run) answer(want enumspb.EventType, u *incoming, step string, body proto.Message) {
+	id := u.request.GetMeta().GetUpdateId()
+	messageID := id + "/" + step
+	c := r.command(&commandpb.Command{
+		CommandType: enumspb.COMMAND_TYPE_PROTOCOL_MESSAGE,
+		Attributes: &commandpb.Command_ProtocolMessageCommandAttributes{
+			ProtocolMessageCommandAttributes: &commandpb.ProtocolMessageCommandAttributes{MessageId: messageID},
+		},
+	}, id, nil)
+	c.Want = want
+	if !r.replaying {
+		r.send(id, messageID, body)
+	}
+}
+
+func (r *Run) reject(u *incoming, err error) {
+	id := u.request.GetMeta().GetUpdateId()
+	r.send(id, id+"/reject", &updatepb.Rejection{
+		RejectedRequestMessageId: u.message.GetId(), RejectedRequestSequencingEventId: u.message.GetEventId(),
+		RejectedRequest: u.request, Failure: r.Env.Failures.ToFailure(err),
+	})
+}
+
+func (r *Run) send(instance, id string, body proto.Message) {
+	packed, err := anypb.New(body)
+	if err != nil {
+		panic(err)
+	}
+	r.messages = append(r.messages, &protocolpb.Message{Id: id, ProtocolInstanceId: instance, Body: packed})
+}
+
+// Query answers a query. It leaves the run as it is.
+func (r *Run) Query(name string, input *commonpb.Payloads) (out *commonpb.Payloads, err error) {
+	r.readOnly = "a query may only read"
+	defer func() {
+		r.readOnly = ""
+		if p := recover(); p != nil {
+			out, err = nil, &failure.PanicError{Value: p, Stack: string(debug.Stack())}
+		}
+	}()
+	switch name {
+	case "__stack_trace":
+		return converter.ToPayloads(r.Env.Converter, r.Stack())
+	case "__temporal_workflow_metadata":
+		return converter.ToPayloads(r.Env.Converter, r.metadata())
+	}
+	h := r.def.Queries[name]
+	if h == nil {
+		h = r.def.DynamicQuery
+	}
+	if h == nil {
+		known := append(slices.Sorted(maps.Keys(r.def.Queries)), "__stack_trace", "__temporal_workflow_metadata")
+		return nil, fmt.Errorf("unknown queryType %s. KnownQueryTypes=[%s]", name, strings.Join(known, " "))
+	}
+	args, err := r.arguments(h, input, name)
+	if err != nil {
+		return nil, fmt.Errorf("decode the arguments of query %s: %w", name, err)
+	}
+	value, err := result(h, h.Func.Call(append([]reflect.Value{r.object, reflect.ValueOf(ReadContext(&reader{r: r}))}, args...)))
+	if err != nil {
+		return nil, err
+	}
+	out, err = converter.ToPayloads(r.Env.Converter, value)
+	if out == nil && err == nil {
+		out = &commonpb.Payloads{}
+	}
+	return out, err
+}
+
+func (r *Run) metadata() *sdkpb.WorkflowMetadata {
+	return &sdkpb.WorkflowMetadata{
+		Definition: &sdkpb.WorkflowDefinition{
+			Type:              r.Info.Type,
+			SignalDefinitions: describe(r.def.Signals, r.def.DynamicSignal), QueryDefinitions: describe(r.def.Queries, r.def.DynamicQuery),
+			UpdateDefinitions: describe(r.def.Updates, r.def.DynamicUpdate),
+		},
+		CurrentDetails: r.details,
+	}
+}
+
+func describe(named map[string]*handlers.Handler, dynamic *handlers.Handler) []*sdkpb.WorkflowInteractionDefinition {
+	var all []*sdkpb.WorkflowInteractionDefinition
+	if dynamic != nil {
+		all = append(all, &sdkpb.WorkflowInteractionDefinition{Description: dynamic.Description})
+	}
+	for _, name := range slices.Sorted(maps.Keys(named)) {
+		all = append(all, &sdkpb.WorkflowInteractionDefinition{Name: name, Description: named[name].Description})
+	}
+	return all
+}
+
+// SetCurrentDetails is what UI and CLI show of the run.
+func (r *Run) SetCurrentDetails(text string) { r.details = text }
+
+// init constructs the state, before any handler.
+func (r *Run) initialise() error {
+	if r.def.Init == nil {
+		return nil
+	}
+	args, err := r.arguments(r.def.Init, r.input(), "")
+	if err != nil {
+		return fmt.Errorf("decode the arguments of workflow %s: %w", r.Info.Type, err)
+	}
+	r.readOnly = "an init step may only read"
+	defer func() { r.readOnly = "" }()
+	ctx := reflect.ValueOf(ReadContext(&reader{r: r}))
+	_, err = result(r.def.Init, r.def.Init.Func.Call(append([]reflect.Value{r.object, ctx}, args...)))
+	if err != nil {
+		r.main.Resolve(nil, errors.Join(err))
+	}
+	return nil
+}

@@ -1,0 +1,352 @@
+// Package flow is the life of one workflow run inside a worker: its coroutines, its futures, its commands, its messages.
+//
+// Invariant: a Run changes only inside Activate and Query, which one goroutine at a time calls. What it does depends on the
+// history it was given and on nothing else.
+//
+// The packages workflow and worker are its two sides: typed functions for the code of workflows, polls and answers for the
+// server. What makes it deterministic is coro (order) and replay (history).
+package flow
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"reflect"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	commandpb "go.temporal.io/api/command/v1"
+	commonpb "go.temporal.io/api/common/v1"
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+	protocolpb "go.temporal.io/api/protocol/v1"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/perdure/perdure/converter"
+	"github.com/perdure/perdure/failure"
+	"github.com/perdure/perdure/internal/coro"
+	"github.com/perdure/perdure/internal/handlers"
+	"github.com/perdure/perdure/internal/replay"
+)
+
+// Rules are the types that tell handlers apart.
+var Rules = handlers.Rules{
+	Context: reflect.TypeFor[Context](), ReadContext: reflect.TypeFor[ReadContext](), Args: reflect.TypeFor[converter.Args](),
+}
+
+// Env is what a worker gives its runs.
+type Env struct {
+	Namespace string
+	TaskQueue string
+	Converter converter.Converter
+	Failures  failure.Converter
+	Log       *slog.Logger
+	// ActivityName is the registered name of an activity function.
+	ActivityName func(fn any) (string, error)
+	// Local starts a local activity; its result comes through Run.ResolveLocal.
+	Local func(r *Run, l *LocalActivity)
+}
+
+// Info says which run this is. It is filled from WorkflowExecutionStarted.
+type Info struct {
+	Namespace, WorkflowID, RunID, FirstRunID, OriginalRunID string
+	Type, TaskQueue                                         string
+	Attempt                                                 int32
+	CronSchedule                                            string
+	ContinuedRunID                                          string
+	Parent                                                  *commonpb.WorkflowExecution
+	StartTime                                               time.Time
+	ExecutionTimeout, RunTimeout, TaskTimeout               time.Duration
+	SearchAttributes                                        *commonpb.SearchAttributes
+	Memo                                                    *commonpb.Memo
+	Header                                                  *commonpb.Header
+	LastResult                                              *commonpb.Payloads
+	LastFailure                                             error
+	HistoryLength                                           int64
+	HistorySizeBytes                                        int64
+	ContinueAsNewSuggested                                  bool
+}
+
+// Run is one workflow run on this worker.
+type Run struct {
+	Env    *Env
+	Info   Info
+	def    *handlers.Definition
+	object reflect.Value
+	sched  coro.Scheduler
+	root   *scope
+	rng    *rand.Rand
+
+	now       time.Time
+	startedID int64
+	replaying bool
+	readOnly  string // why commands are refused, empty when they are not
+	began     bool
+	closed    bool
+	failed    error // what makes the workflow task fail
+
+	commands []*replay.Command
+	sent     []*replay.Command // of the last live activation, until its events come
+	messages []*protocolpb.Message
+	markers  []*historypb.HistoryEvent // of this activation, replay only
+
+	activities map[int64]*activity
+	timers     map[string]*timer
+	children   map[int64]*child
+	externals  map[int64]*Future
+	locals     []*LocalActivity
+	versions   map[string]int
+	sideID     int64
+	localID    int64
+	names      runtimeHandlers
+	inbox      []*historypb.WorkflowExecutionSignaledEventAttributes // signals without a handler
+	working    []*working
+	main       *Future
+	details    string
+	lastEvent  int64
+	started    *historypb.WorkflowExecutionStartedEventAttributes
+}
+
+// New makes a run that has not begun. The definition's type is a pointer to a struct.
+func New(env *Env, def *handlers.Definition, workflowID, runID string) *Run {
+	r := &Run{
+		Env: env, def: def,
+		activities: map[int64]*activity{}, timers: map[string]*timer{}, children: map[int64]*child{}, externals: map[int64]*Future{},
+		versions: map[string]int{},
+	}
+	r.Info.Namespace, r.Info.WorkflowID, r.Info.RunID = env.Namespace, workflowID, runID
+	r.object = reflect.New(def.Type.Elem())
+	r.root = r.newScope(nil)
+	r.seed(runID)
+	r.main = r.NewFuture()
+	return r
+}
+
+func (r *Run) seed(runID string) {
+	h := xxhash.Sum64String(runID)
+	r.rng = rand.New(rand.NewPCG(h, h^0x9e3779b97f4a7c15))
+}
+
+// LastEventID is the last event that Activate has seen.
+func (r *Run) LastEventID() int64 { return r.lastEvent }
+
+// SetLastEventID takes back events that the server dropped again.
+func (r *Run) SetLastEventID(id int64) { r.lastEvent = id }
+
+// Closed says whether the run has ended.
+func (r *Run) Closed() bool { return r.closed }
+
+// Now is the time of the workflow task.
+func (r *Run) Now() time.Time { return r.now }
+
+// Replaying says whether code goes through what it has been through before.
+func (r *Run) Replaying() bool { return r.replaying }
+
+// Rand is the run's own chance: the same on each replay.
+func (r *Run) Rand() *rand.Rand {
+	r.mayCommand("use random numbers")
+	return r.rng
+}
+
+// Close gives the run up: what its code deferred runs, nothing else.
+func (r *Run) Close() {
+	r.readOnly = "the run is given up"
+	r.sched.Close()
+}
+
+// Task is what a poll brought besides history.
+type Task struct {
+	Messages []*protocolpb.Message
+}
+
+// Activate takes the run through one workflow task. An error means that the task has to fail; the run is of no use then.
+func (r *Run) Activate(a *replay.Activation, task *Task) (err error) {
+	defer r.recovering(&err)
+	r.now, r.startedID, r.replaying = a.Time, a.StartedEventID, a.Replay
+	r.commands, r.messages, r.markers = r.commands[:0:0], nil, nil
+	r.Info.HistoryLength = a.StartedEventID
+	r.Info.HistorySizeBytes = a.Started.GetHistorySizeBytes()
+	r.Info.ContinueAsNewSuggested = a.Started.GetSuggestContinueAsNew()
+	updates := r.updatesOf(a, task)
+	for _, e := range a.Commands {
+		if e.EventType == enumspb.EVENT_TYPE_MARKER_RECORDED {
+			r.markers = append(r.markers, e)
+		}
+	}
+	for _, e := range a.Events {
+		updates = r.deliverUpdates(updates, e.EventId)
+		if err := r.apply(e); err != nil {
+			return err
+		}
+	}
+	r.deliverUpdates(updates, 1<<62)
+	r.lastEvent = a.StartedEventID
+	if !r.began {
+		if r.Info.Type == "" {
+			return errors.New("the history does not begin with WorkflowExecutionStarted")
+		}
+		r.began = true
+		r.sched.Go("main", r.runMain)
+	}
+	r.step()
+	if a.Replay {
+		r.replayLocals()
+	}
+	if r.failed != nil {
+		return r.failed
+	}
+	if !a.Replay {
+		r.sent = r.commands
+		return nil
+	}
+	return r.Confirm(a.Commands)
+}
+
+// Confirm binds commands to their events.
+func (r *Run) Confirm(events []*historypb.HistoryEvent) error {
+	commands := r.commands
+	if r.sent != nil {
+		commands = r.sent
+	}
+	r.sent = nil
+	kept := commands[:0:0]
+	for _, c := range commands {
+		if c.Proto != nil {
+			kept = append(kept, c)
+		}
+	}
+	r.commands = nil
+	if n := len(events); n > 0 {
+		r.lastEvent = max(r.lastEvent, events[n-1].EventId)
+	}
+	return replay.Match(kept, events, r.startedID+1)
+}
+
+func (r *Run) step() {
+	r.sched.Run()
+	r.finishIfDone()
+}
+
+func (r *Run) recovering(err *error) {
+	if p := recover(); p != nil {
+		if v, ok := p.(*violation); ok {
+			*err = v
+			return
+		}
+		*err = &failure.PanicError{Value: p, Stack: string(debug.Stack())}
+	}
+}
+
+// Commands are those of the live activation, in order.
+func (r *Run) Commands() []*commandpb.Command {
+	commands := make([]*commandpb.Command, 0, len(r.commands))
+	for _, c := range r.commands {
+		if c.Proto != nil {
+			commands = append(commands, c.Proto)
+		}
+	}
+	return commands
+}
+
+// Messages are what goes with the commands.
+func (r *Run) Messages() []*protocolpb.Message { return r.messages }
+
+// Stack is what the coroutines wait for.
+func (r *Run) Stack() string {
+	var b strings.Builder
+	for _, s := range r.sched.Stacks() {
+		fmt.Fprintf(&b, "coroutine %s:\n%s\n", s.Name, s.Text)
+	}
+	return b.String()
+}
+
+// violation is misuse that fails the workflow task.
+type violation struct{ text string }
+
+func (v *violation) Error() string { return v.text }
+
+func (r *Run) mayCommand(what string) {
+	if r.readOnly != "" {
+		panic(&violation{fmt.Sprintf("cannot %s: %s", what, r.readOnly)})
+	}
+}
+
+func (r *Run) mayBlock(what string) {
+	r.mayCommand(what)
+	if r.sched.Current() == nil {
+		panic(&violation{fmt.Sprintf("cannot %s outside of a workflow coroutine", what)})
+	}
+}
+
+// command adds one. The place in the code is looked up only for an error's sake, so it is the caller's program counter.
+func (r *Run) command(c *commandpb.Command, name string, bind func(*historypb.HistoryEvent)) *replay.Command {
+	r.mayCommand("issue a command")
+	cmd := &replay.Command{Proto: c, Name: name, Bind: bind}
+	if r.replaying {
+		cmd.Where = where()
+	}
+	r.commands = append(r.commands, cmd)
+	return cmd
+}
+
+// nextID is the ID of the event that the next command makes. It names activities and timers, as in other SDKs.
+func (r *Run) nextID() string {
+	n := 0
+	for _, c := range r.commands {
+		if c.Proto != nil {
+			n++
+		}
+	}
+	return fmt.Sprint(r.startedID + 2 + int64(n))
+}
+
+// where is the first frame outside of the SDK.
+func where() string {
+	pcs := make([]uintptr, 24)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)])
+	for {
+		f, more := frames.Next()
+		if !strings.Contains(f.Function, "perdure/internal/flow.") && !strings.Contains(f.Function, "perdure/workflow.") {
+			return fmt.Sprintf("%s:%d", f.File, f.Line)
+		}
+		if !more {
+			return ""
+		}
+	}
+}
+
+func (r *Run) encode(values ...any) *commonpb.Payloads {
+	ps, err := converter.ToPayloads(r.Env.Converter, values...)
+	if err != nil {
+		panic(fmt.Errorf("encode: %w", err))
+	}
+	return ps
+}
+
+func (r *Run) decode(ps *commonpb.Payloads, ptrs ...any) error {
+	return converter.FromPayloads(r.Env.Converter, ps, ptrs...)
+}
+
+// runMain runs the main method and keeps its outcome.
+func (r *Run) runMain() {
+	h := r.def.Run
+	in := []reflect.Value{r.object, reflect.ValueOf(&context{r.root})}
+	args, err := r.arguments(h, r.input(), "")
+	if err != nil {
+		panic(fmt.Errorf("decode the arguments of workflow %s: %w", r.Info.Type, err))
+	}
+	value, err := result(h, h.Func.Call(append(in, args...)))
+	r.main.Resolve(value, err)
+}
+
+func duration(d time.Duration) *durationpb.Duration {
+	if d == 0 {
+		return nil
+	}
+	return durationpb.New(d)
+}

@@ -1,0 +1,236 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	commonpb "go.temporal.io/api/common/v1"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	taskqueuepb "go.temporal.io/api/taskqueue/v1"
+	"go.temporal.io/api/workflowservice/v1"
+
+	"github.com/perdure/perdure/activity"
+	"github.com/perdure/perdure/converter"
+	"github.com/perdure/perdure/failure"
+	"github.com/perdure/perdure/internal/flow"
+	"github.com/perdure/perdure/internal/retry"
+)
+
+type activityTask = workflowservice.PollActivityTaskQueueResponse
+
+func (w *Worker) pollActivity(ctx context.Context) (func(), error) {
+	task, err := w.client.Service().PollActivityTaskQueue(ctx, &workflowservice.PollActivityTaskQueueRequest{
+		Namespace: w.client.Namespace(), Identity: w.client.Identity(),
+		TaskQueue: &taskqueuepb.TaskQueue{Name: w.queue, Kind: enumspb.TASK_QUEUE_KIND_NORMAL},
+	})
+	if err != nil || len(task.GetTaskToken()) == 0 {
+		return nil, ignoreDeadline(err)
+	}
+	return func() { w.activityTask(task) }, nil
+}
+
+// activityTask runs one attempt and answers.
+func (w *Worker) activityTask(t *activityTask) {
+	started := t.StartedTime.AsTime()
+	info := activity.Info{
+		TaskToken: t.TaskToken, Namespace: t.WorkflowNamespace, WorkflowID: t.WorkflowExecution.GetWorkflowId(), WorkflowRunID: t.WorkflowExecution.GetRunId(),
+		WorkflowType: t.WorkflowType.GetName(), ActivityID: t.ActivityId, ActivityType: t.ActivityType.GetName(), TaskQueue: w.queue,
+		Attempt: t.Attempt, ScheduledTime: t.ScheduledTime.AsTime(), StartedTime: started, HeartbeatTimeout: t.HeartbeatTimeout.AsDuration(), Header: t.Header,
+	}
+	ctx, cancel := context.WithCancelCause(w.actCtx)
+	defer cancel(nil)
+	if d := t.StartToCloseTimeout.AsDuration(); d > 0 {
+		info.Deadline = started.Add(d)
+	}
+	if d := t.ScheduleToCloseTimeout.AsDuration(); d > 0 {
+		if end := info.ScheduledTime.Add(d); info.Deadline.IsZero() || end.Before(info.Deadline) {
+			info.Deadline = end
+		}
+	}
+	var result *commonpb.Payloads
+	f, err := w.registry.function(info.ActivityType)
+	if err != nil {
+		err = failure.Retryable(err.Error(), "NotFoundError", nil)
+	} else {
+		beat := &heartbeat{w: w, token: t.TaskToken, every: thin(info.HeartbeatTimeout), cancel: cancel}
+		env := &activity.Environment{
+			Info: info, Heartbeat: beat.record, Details: converter.NewValue(w.env.Converter, t.HeartbeatDetails),
+			Log: w.log.With("activity_type", info.ActivityType, "activity_id", info.ActivityID, "workflow_id", info.WorkflowID, "run_id", info.WorkflowRunID, "attempt", info.Attempt),
+		}
+		bounded, done := ctx, context.CancelFunc(func() {})
+		if !info.Deadline.IsZero() {
+			bounded, done = context.WithDeadline(ctx, info.Deadline)
+		}
+		result, err = w.call(activity.With(bounded, env), f, t.Input)
+		done()
+		beat.stop()
+	}
+	w.answerActivity(t, result, err, errors.Is(context.Cause(ctx), errCancelRequested))
+}
+
+func (w *Worker) answerActivity(t *activityTask, result *commonpb.Payloads, err error, asked bool) {
+	if errors.Is(err, activity.ErrResultPending) {
+		return
+	}
+	s, ns, me := w.client.Service(), w.client.Namespace(), w.client.Identity()
+	rpc := again(func(ctx context.Context) (rpc error) {
+		switch {
+		case err == nil:
+			_, rpc = s.RespondActivityTaskCompleted(ctx, &workflowservice.RespondActivityTaskCompletedRequest{Namespace: ns, TaskToken: t.TaskToken, Identity: me, Result: result})
+		case asked && (failure.IsCanceled(err) || errors.Is(err, context.Canceled)):
+			_, rpc = s.RespondActivityTaskCanceled(ctx, &workflowservice.RespondActivityTaskCanceledRequest{Namespace: ns, TaskToken: t.TaskToken, Identity: me})
+		default:
+			_, rpc = s.RespondActivityTaskFailed(ctx, &workflowservice.RespondActivityTaskFailedRequest{Namespace: ns, TaskToken: t.TaskToken, Identity: me, Failure: w.env.Failures.ToFailure(err)})
+		}
+		return rpc
+	})
+	var gone *serviceerror.NotFound
+	if rpc != nil && !errors.As(rpc, &gone) {
+		w.log.Warn("the answer of an activity was not taken", "activity_type", t.ActivityType.GetName(), "error", rpc)
+	}
+}
+
+// call runs the function. A panic is an error that may pass.
+func (w *Worker) call(ctx context.Context, f *function, input *commonpb.Payloads) (result *commonpb.Payloads, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			result, err = nil, &failure.PanicError{Value: p, Stack: string(debug.Stack())}
+		}
+	}()
+	args := []reflect.Value{reflect.ValueOf(ctx)}
+	if f.dynamic {
+		args = append(args, reflect.ValueOf(converter.NewArgs(w.env.Converter, input)))
+	}
+	ptrs := make([]any, len(f.params))
+	for i, t := range f.params {
+		p := reflect.New(t)
+		ptrs[i] = p.Interface()
+		args = append(args, p.Elem())
+	}
+	if err := converter.FromPayloads(w.env.Converter, input, ptrs...); err != nil {
+		return nil, fmt.Errorf("decode the arguments of activity %s: %w", f.name, err)
+	}
+	out := f.fn.Call(args)
+	if err, _ := out[len(out)-1].Interface().(error); err != nil {
+		return nil, err
+	}
+	if !f.result {
+		return nil, nil
+	}
+	return converter.ToPayloads(w.env.Converter, out[0].Interface())
+}
+
+// attempt is one of a local activity.
+func (w *Worker) attempt(ctx context.Context, f *function, info activity.Info, a *flow.LocalActivity) (*commonpb.Payloads, error) {
+	if d := a.Options.StartToClose; d > 0 {
+		bounded, cancel := context.WithTimeout(ctx, d)
+		defer cancel()
+		ctx = bounded
+	}
+	env := &activity.Environment{Info: info, Heartbeat: func(...any) {}, Log: w.log.With("activity_type", a.Name, "workflow_id", info.WorkflowID)}
+	return w.call(activity.With(ctx, env), f, a.Input)
+}
+
+func nonRetryable(err error, p *retry.RetryPolicy) bool {
+	var app *failure.ApplicationError
+	if !errors.As(err, &app) {
+		return false
+	}
+	return app.NonRetryable || p != nil && slices.Contains(p.NonRetryableErrorTypes, app.Type)
+}
+
+var errCancelRequested = errors.New("the activity was asked to cancel")
+
+// heartbeat thins calls out: one goes at once, later ones wait for the end of the interval, and only the last is sent.
+type heartbeat struct {
+	w      *Worker
+	token  []byte
+	every  time.Duration
+	cancel context.CancelCauseFunc
+
+	mu      sync.Mutex // guards the rest
+	details []any
+	waiting bool
+	timer   *time.Timer
+	sending sync.WaitGroup
+	stopped bool
+}
+
+func thin(timeout time.Duration) time.Duration {
+	if timeout <= 0 {
+		return 30 * time.Second
+	}
+	return timeout * 8 / 10
+}
+
+func (h *heartbeat) record(details ...any) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.stopped {
+		return
+	}
+	if h.timer != nil {
+		h.details, h.waiting = details, true
+		return
+	}
+	h.send(details)
+}
+
+// send starts an interval. The lock is held; the call is made without it.
+func (h *heartbeat) send(details []any) {
+	h.sending.Add(1)
+	go func() {
+		defer h.sending.Done()
+		h.call(details)
+	}()
+	h.timer = time.AfterFunc(h.every, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.timer = nil
+		if h.waiting && !h.stopped {
+			h.waiting = false
+			h.send(h.details)
+		}
+	})
+}
+
+func (h *heartbeat) call(details []any) {
+	ps, err := converter.ToPayloads(h.w.env.Converter, details...)
+	if err != nil {
+		h.w.log.Error("heartbeat details cannot be encoded", "error", err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
+	defer cancel()
+	response, err := h.w.client.Service().RecordActivityTaskHeartbeat(ctx, &workflowservice.RecordActivityTaskHeartbeatRequest{
+		Namespace: h.w.client.Namespace(), TaskToken: h.token, Identity: h.w.client.Identity(), Details: ps,
+	})
+	var gone *serviceerror.NotFound
+	switch {
+	case errors.As(err, &gone):
+		h.cancel(errCancelRequested)
+	case response.GetCancelRequested():
+		h.cancel(errCancelRequested)
+	}
+}
+
+func (h *heartbeat) stop() {
+	h.mu.Lock()
+	h.stopped = true
+	if h.timer != nil {
+		h.timer.Stop()
+	}
+	last, waiting := h.details, h.waiting
+	h.mu.Unlock()
+	h.sending.Wait()
+	if waiting {
+		h.call(last) // a failed attempt's last details are the next one's
+	}
+}

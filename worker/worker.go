@@ -1,0 +1,231 @@
+// Package worker runs workflows and activities: it polls a task queue, takes runs through their tasks and answers.
+//
+// Invariant: a run is in the hands of one goroutine at a time, and an answer that was not taken leaves nothing behind: the run
+// is dropped from the cache and comes again with its history.
+//
+// What workflow code may do is in package workflow, what activities may do in package activity.
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	commonpb "go.temporal.io/api/common/v1"
+	"go.temporal.io/api/serviceerror"
+	taskqueuepb "go.temporal.io/api/taskqueue/v1"
+	"go.temporal.io/api/workflowservice/v1"
+
+	"github.com/perdure/perdure/converter"
+	"github.com/perdure/perdure/failure"
+	"github.com/perdure/perdure/internal/flow"
+)
+
+// Client is what a worker needs of a *client.Client.
+type Client interface {
+	Service() workflowservice.WorkflowServiceClient
+	Namespace() string
+	Identity() string
+	Converter() converter.Converter
+	Failures() failure.Converter
+	Logger() *slog.Logger
+}
+
+// Options of a worker. Zero values are the defaults.
+type Options struct {
+	// MaxCachedRuns bounds the runs kept between their tasks. 0: 1,000. Negative: none, each task begins with the whole history.
+	MaxCachedRuns int
+	// MaxConcurrentWorkflowTasks and MaxConcurrentActivities bound what is at work at once. 0: 100 and 1,000.
+	MaxConcurrentWorkflowTasks, MaxConcurrentActivities int
+	// WorkflowPollers and ActivityPollers are the polls that wait at once. 0: 2 and 2.
+	WorkflowPollers, ActivityPollers int
+	// StickyTimeout is how long a task waits for this worker before any other may have it. 0: 5 s.
+	StickyTimeout time.Duration
+	// StopTimeout is how long Stop waits for activities before their contexts end. 0: they end at once.
+	StopTimeout time.Duration
+	// BuildID names the code. Default: empty.
+	BuildID string
+	// DisableWorkflows and DisableActivities leave out one of the two kinds.
+	DisableWorkflows, DisableActivities bool
+}
+
+// Worker polls one task queue.
+type Worker struct {
+	client   Client
+	queue    string
+	sticky   string
+	o        Options
+	registry *Registry
+	env      *flow.Env
+	log      *slog.Logger
+	cache    *cache
+	stop     chan struct{}
+	stopped  sync.Once
+	polling  sync.WaitGroup
+	tasks    sync.WaitGroup
+	pollCtx  context.Context
+	endPolls context.CancelFunc
+	actCtx   context.Context
+	endActs  context.CancelFunc
+	started  bool
+
+	localMu sync.Mutex // guards local
+	local   map[*flow.Run]*localRun
+}
+
+// New makes a worker for a task queue. Register, then Start or Run.
+func New(c Client, taskQueue string, o Options) *Worker {
+	host, _ := os.Hostname()
+	w := &Worker{client: c, queue: taskQueue, o: o.withDefaults(), registry: newRegistry(), log: c.Logger(), stop: make(chan struct{})}
+	w.sticky = fmt.Sprintf("%s:%s", host, uuid.NewString())
+	w.cache = newCache(w.o.MaxCachedRuns)
+	w.env = &flow.Env{
+		Namespace: c.Namespace(), TaskQueue: taskQueue, Converter: c.Converter(), Failures: c.Failures(), Log: c.Logger(),
+		ActivityName: w.registry.activityName, Local: func(*flow.Run, *flow.LocalActivity) {},
+	}
+	w.pollCtx, w.endPolls = context.WithCancel(context.Background())
+	w.actCtx, w.endActs = context.WithCancel(context.Background())
+	return w
+}
+
+func (o Options) withDefaults() Options {
+	set := func(n *int, d int) {
+		if *n == 0 {
+			*n = d
+		}
+	}
+	set(&o.MaxCachedRuns, 1000)
+	set(&o.MaxConcurrentWorkflowTasks, 100)
+	set(&o.MaxConcurrentActivities, 1000)
+	set(&o.WorkflowPollers, 2)
+	set(&o.ActivityPollers, 2)
+	if o.StickyTimeout == 0 {
+		o.StickyTimeout = 5 * time.Second
+	}
+	return o
+}
+
+// Start begins to poll. The error lists everything that is wrong with what is registered.
+func (w *Worker) Start() error {
+	if w.started {
+		return errors.New("the worker was started before")
+	}
+	if err := w.registry.check(); err != nil {
+		return err
+	}
+	w.started = true
+	if !w.o.DisableWorkflows && (len(w.registry.workflows) > 0 || w.registry.dynamicWorkflow != nil) {
+		slots := make(chan struct{}, w.o.MaxConcurrentWorkflowTasks)
+		for range w.o.WorkflowPollers {
+			w.poll(slots, func(ctx context.Context) (func(), error) { return w.pollWorkflow(ctx, w.queue, false) })
+		}
+		if w.o.MaxCachedRuns > 0 {
+			for range w.o.WorkflowPollers {
+				w.poll(slots, func(ctx context.Context) (func(), error) { return w.pollWorkflow(ctx, w.sticky, true) })
+			}
+		}
+	}
+	if !w.o.DisableActivities && (len(w.registry.activities) > 0 || w.registry.dynamicActivity != nil) {
+		slots := make(chan struct{}, w.o.MaxConcurrentActivities)
+		for range w.o.ActivityPollers {
+			w.poll(slots, w.pollActivity)
+		}
+	}
+	return nil
+}
+
+// Run is Start, then Stop when ctx ends.
+func (w *Worker) Run(ctx context.Context) error {
+	if err := w.Start(); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	w.Stop()
+	return nil
+}
+
+// Stop polls no more, finishes the tasks at hand, gives activities StopTimeout and returns when all is quiet.
+func (w *Worker) Stop() {
+	w.stopped.Do(func() {
+		close(w.stop)
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		_, _ = w.client.Service().ShutdownWorker(ctx, &workflowservice.ShutdownWorkerRequest{
+			Namespace: w.client.Namespace(), StickyTaskQueue: w.sticky, Identity: w.client.Identity(), Reason: "graceful stop",
+		})
+		cancel()
+		w.endPolls()
+		w.polling.Wait()
+		timer := time.AfterFunc(w.o.StopTimeout, w.endActs)
+		w.tasks.Wait()
+		timer.Stop()
+		w.endActs()
+		w.cache.clear()
+	})
+}
+
+// poll keeps one poll waiting while there is a slot.
+func (w *Worker) poll(slots chan struct{}, take func(context.Context) (func(), error)) {
+	w.polling.Add(1)
+	go func() {
+		defer w.polling.Done()
+		wait := time.Duration(0)
+		for {
+			select {
+			case <-w.stop:
+				return
+			case slots <- struct{}{}:
+			}
+			ctx, cancel := context.WithTimeout(w.pollCtx, 70*time.Second)
+			task, err := take(ctx)
+			cancel()
+			if task == nil {
+				<-slots
+				if err != nil && w.pollCtx.Err() == nil {
+					wait = min(max(2*wait, 50*time.Millisecond), 10*time.Second)
+					w.log.Warn("poll failed", "task_queue", w.queue, "error", err)
+					select {
+					case <-w.stop:
+					case <-time.After(wait):
+					}
+				}
+				continue
+			}
+			wait = 0
+			w.tasks.Add(1)
+			go func() {
+				defer w.tasks.Done()
+				defer func() { <-slots }()
+				task()
+			}()
+		}
+	}()
+}
+
+func (w *Worker) pollWorkflow(ctx context.Context, queue string, sticky bool) (func(), error) {
+	request := &workflowservice.PollWorkflowTaskQueueRequest{
+		Namespace: w.client.Namespace(), Identity: w.client.Identity(), TaskQueue: &taskqueuepb.TaskQueue{Name: queue, Kind: 1},
+		WorkerVersionCapabilities: &commonpb.WorkerVersionCapabilities{BuildId: w.o.BuildID},
+	}
+	if sticky {
+		request.TaskQueue.Kind, request.TaskQueue.NormalName = 2, w.queue
+	}
+	task, err := w.client.Service().PollWorkflowTaskQueue(ctx, request)
+	if err != nil || len(task.GetTaskToken()) == 0 {
+		return nil, ignoreDeadline(err)
+	}
+	return func() { w.workflowTask(task) }, nil
+}
+
+func ignoreDeadline(err error) error {
+	var deadline *serviceerror.DeadlineExceeded
+	var canceled *serviceerror.Canceled
+	if errors.As(err, &deadline) || errors.As(err, &canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return nil
+	}
+	return err
+}

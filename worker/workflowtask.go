@@ -1,0 +1,290 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	commonpb "go.temporal.io/api/common/v1"
+	enumspb "go.temporal.io/api/enums/v1"
+	failurepb "go.temporal.io/api/failure/v1"
+	historypb "go.temporal.io/api/history/v1"
+	querypb "go.temporal.io/api/query/v1"
+	sdkpb "go.temporal.io/api/sdk/v1"
+	"go.temporal.io/api/serviceerror"
+	taskqueuepb "go.temporal.io/api/taskqueue/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/perdure/perdure/internal/flow"
+	"github.com/perdure/perdure/internal/replay"
+)
+
+type workflowTask = workflowservice.PollWorkflowTaskQueueResponse
+
+// answerTimeout bounds one attempt to answer.
+const answerTimeout = 10 * time.Second
+
+// workflowTask takes a run through its task and answers. The run goes back into the cache only when the answer was taken.
+func (w *Worker) workflowTask(t *workflowTask) {
+	runID := t.WorkflowExecution.GetRunId()
+	log := w.log.With("workflow_id", t.WorkflowExecution.GetWorkflowId(), "run_id", runID)
+	for t != nil {
+		r, err := w.advance(t)
+		if err == nil && t.Query != nil {
+			w.answerQuery(t, r)
+			w.keep(runID, r)
+			return
+		}
+		if err != nil {
+			if r != nil {
+				r.Close()
+			}
+			log.Error("workflow task failed", "error", err)
+			w.fail(t, err)
+			return
+		}
+		next, err := w.complete(t, r)
+		if err != nil {
+			log.Warn("the answer to a workflow task was not taken", "error", err)
+			r.Close()
+			return
+		}
+		if id := next.GetResetHistoryEventId(); id != 0 {
+			r.SetLastEventID(id)
+		}
+		w.keep(runID, r)
+		t = next.GetWorkflowTask()
+	}
+}
+
+func (w *Worker) keep(runID string, r *flow.Run) {
+	if r == nil {
+		return
+	}
+	if len(r.Locals()) == 0 {
+		w.forgetLocals(r)
+	}
+	if r.Closed() {
+		r.Close()
+		return
+	}
+	w.cache.put(runID, r)
+}
+
+// advance brings the run to where the task wants it. A run without the history that the task presupposes is made anew.
+func (w *Worker) advance(t *workflowTask) (*flow.Run, error) {
+	events, err := w.events(t.WorkflowExecution, t.History, t.NextPageToken)
+	if err != nil {
+		return nil, err
+	}
+	r := w.cache.take(t.WorkflowExecution.GetRunId())
+	whole := len(events) > 0 && events[0].EventId == 1
+	fits := r != nil && (len(events) == 0 || events[0].EventId == r.LastEventID()+1)
+	if r != nil && !fits {
+		r.Close()
+		r = nil
+	}
+	if r == nil && !whole {
+		if events, err = w.events(t.WorkflowExecution, nil, nil); err != nil {
+			return nil, err
+		}
+		events = upTo(events, t)
+	}
+	if r == nil {
+		d, err := w.registry.workflow(t.WorkflowType.GetName())
+		if err != nil {
+			return nil, err
+		}
+		r = flow.New(w.env, d, t.WorkflowExecution.GetWorkflowId(), t.WorkflowExecution.GetRunId())
+	}
+	return r, w.run(r, events, t)
+}
+
+// upTo drops what came after the task started.
+func upTo(events []*historypb.HistoryEvent, t *workflowTask) []*historypb.HistoryEvent {
+	for i, e := range events {
+		if t.StartedEventId != 0 && e.EventId > t.StartedEventId {
+			return events[:i]
+		}
+	}
+	return events
+}
+
+func (w *Worker) run(r *flow.Run, events []*historypb.HistoryEvent, t *workflowTask) error {
+	tail, activations := replay.Split(events)
+	if len(tail) > 0 || len(events) > 0 && r.LastEventID() > 0 {
+		if err := r.Confirm(tail); err != nil {
+			return err
+		}
+	}
+	for i, a := range activations {
+		if t.Query != nil && !a.Replay {
+			continue // a query's history may end in a task that another worker has
+		}
+		var live *flow.Task
+		if i == len(activations)-1 && !a.Replay {
+			live = &flow.Task{Messages: t.Messages}
+		}
+		if err := r.Activate(a, live); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// events are those of a task with all its pages; of the whole run without a history.
+func (w *Worker) events(of *commonpb.WorkflowExecution, h *historypb.History, token []byte) ([]*historypb.HistoryEvent, error) {
+	events := h.GetEvents()
+	for first := h == nil; first || len(token) > 0; first = false {
+		ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
+		page, err := w.client.Service().GetWorkflowExecutionHistory(ctx, &workflowservice.GetWorkflowExecutionHistoryRequest{
+			Namespace: w.client.Namespace(), Execution: of, NextPageToken: token,
+		})
+		cancel()
+		if err != nil {
+			return nil, fmt.Errorf("read the history: %w", err)
+		}
+		events = append(events, page.History.GetEvents()...)
+		token = page.NextPageToken
+	}
+	return events, nil
+}
+
+func (w *Worker) complete(t *workflowTask, r *flow.Run) (*workflowservice.RespondWorkflowTaskCompletedResponse, error) {
+	renew, err := w.locals(t, r)
+	if err != nil {
+		w.fail(t, err)
+		return nil, err
+	}
+	request := &workflowservice.RespondWorkflowTaskCompletedRequest{
+		Namespace: w.client.Namespace(), TaskToken: t.TaskToken, Identity: w.client.Identity(), Commands: r.Commands(), Messages: r.Messages(),
+		ReturnNewWorkflowTask: true, ForceCreateNewWorkflowTask: renew,
+		SdkMetadata:        &sdkpb.WorkflowTaskCompletedMetadata{SdkName: "perdure-go", SdkVersion: Version},
+		WorkerVersionStamp: &commonpb.WorkerVersionStamp{BuildId: w.o.BuildID},
+		Capabilities:       &workflowservice.RespondWorkflowTaskCompletedRequest_Capabilities{DiscardSpeculativeWorkflowTaskWithEvents: true},
+	}
+	if w.o.MaxCachedRuns > 0 && !r.Closed() {
+		request.StickyAttributes = &taskqueuepb.StickyExecutionAttributes{
+			WorkerTaskQueue:        &taskqueuepb.TaskQueue{Name: w.sticky, Kind: enumspb.TASK_QUEUE_KIND_STICKY, NormalName: w.queue},
+			ScheduleToStartTimeout: durationpb.New(w.o.StickyTimeout),
+		}
+	}
+	if len(t.Queries) > 0 {
+		request.QueryResults = make(map[string]*querypb.WorkflowQueryResult, len(t.Queries))
+		for id, q := range t.Queries {
+			request.QueryResults[id] = w.query(r, q)
+		}
+	}
+	var response *workflowservice.RespondWorkflowTaskCompletedResponse
+	err = again(func(ctx context.Context) (err error) {
+		response, err = w.client.Service().RespondWorkflowTaskCompleted(ctx, request)
+		return err
+	})
+	return response, err
+}
+
+// Version is what histories name as the SDK's version.
+const Version = "0.4.0"
+
+func (w *Worker) query(r *flow.Run, q *querypb.WorkflowQuery) *querypb.WorkflowQueryResult {
+	answer, err := r.Query(q.QueryType, q.QueryArgs)
+	if err != nil {
+		return &querypb.WorkflowQueryResult{
+			ResultType: enumspb.QUERY_RESULT_TYPE_FAILED, ErrorMessage: err.Error(), Failure: w.env.Failures.ToFailure(err),
+		}
+	}
+	return &querypb.WorkflowQueryResult{ResultType: enumspb.QUERY_RESULT_TYPE_ANSWERED, Answer: answer}
+}
+
+func (w *Worker) answerQuery(t *workflowTask, r *flow.Run) {
+	w.respondQuery(t, w.query(r, t.Query))
+}
+
+func (w *Worker) respondQuery(t *workflowTask, result *querypb.WorkflowQueryResult) {
+	err := again(func(ctx context.Context) error {
+		_, err := w.client.Service().RespondQueryTaskCompleted(ctx, &workflowservice.RespondQueryTaskCompletedRequest{
+			Namespace: w.client.Namespace(), TaskToken: t.TaskToken, CompletedType: result.ResultType,
+			QueryResult: result.Answer, ErrorMessage: result.ErrorMessage, Failure: result.Failure,
+		})
+		return err
+	})
+	if err != nil {
+		w.log.Warn("the answer to a query was not taken", "error", err)
+	}
+}
+
+// fail reports a task that cannot be done. After the first attempts the server learns it by the task's timeout, so that a
+// broken workflow does not keep it busy.
+func (w *Worker) fail(t *workflowTask, cause error) {
+	f := w.env.Failures.ToFailure(cause)
+	if t.Query != nil {
+		w.respondQuery(t, &querypb.WorkflowQueryResult{ResultType: enumspb.QUERY_RESULT_TYPE_FAILED, ErrorMessage: cause.Error(), Failure: f})
+		return
+	}
+	if t.Attempt > 2 {
+		return
+	}
+	kind := enumspb.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE
+	var parted *replay.NondeterminismError
+	if errors.As(cause, &parted) {
+		kind = enumspb.WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR
+	}
+	err := again(func(ctx context.Context) error {
+		_, err := w.client.Service().RespondWorkflowTaskFailed(ctx, &workflowservice.RespondWorkflowTaskFailedRequest{
+			Namespace: w.client.Namespace(), TaskToken: t.TaskToken, Identity: w.client.Identity(), Cause: kind, Failure: f,
+		})
+		return err
+	})
+	if err != nil {
+		w.log.Warn("the failure of a workflow task was not taken", "error", err)
+	}
+}
+
+// again tries until the server has said yes or no, for half a minute.
+func again(call func(ctx context.Context) error) error {
+	wait := 20 * time.Millisecond
+	for deadline := time.Now().Add(30 * time.Second); ; wait = min(2*wait, 2*time.Second) {
+		ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
+		err := call(ctx)
+		cancel()
+		if err == nil || !passes(err) || time.Now().After(deadline) {
+			return err
+		}
+		time.Sleep(wait)
+	}
+}
+
+// passes says whether an error may pass.
+func passes(err error) bool {
+	var unavailable *serviceerror.Unavailable
+	var exhausted *serviceerror.ResourceExhausted
+	var late *serviceerror.DeadlineExceeded
+	return errors.As(err, &unavailable) || errors.As(err, &exhausted) || errors.As(err, &late)
+}
+
+// locals runs what local activities the task has asked for until there is none left, or most of the task's time has gone:
+// then the task is renewed with what there is.
+func (w *Worker) locals(t *workflowTask, r *flow.Run) (renew bool, err error) {
+	budget := time.NewTimer(r.Info.TaskTimeout * 8 / 10)
+	defer budget.Stop()
+	for len(r.Locals()) > 0 {
+		done := w.inFlight(r)
+		select {
+		case l := <-done:
+			if err := r.ResolveLocal(l.activity, l.result, l.failure); err != nil {
+				return false, err
+			}
+		case <-budget.C:
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+type localResult struct {
+	activity *flow.LocalActivity
+	result   *commonpb.Payloads
+	failure  *failurepb.Failure
+}

@@ -1,0 +1,147 @@
+package workflow
+
+import (
+	"time"
+
+	"github.com/perdure/perdure/internal/flow"
+)
+
+// Future is a result to come.
+type Future[T any] struct {
+	f *flow.Future
+}
+
+// Get waits for the result. Cancelling the scope in which the work was started settles the future; that of who waits does
+// not end the wait.
+func (f Future[T]) Get() (T, error) {
+	var v T
+	if err := f.f.Wait(); err != nil {
+		return v, err
+	}
+	if own, ok := f.f.Value().(T); ok {
+		return own, nil
+	}
+	err := f.f.Decode(&v)
+	return v, err
+}
+
+// Ready says whether Get would not wait.
+func (f Future[T]) Ready() bool { return f.f.Ready() }
+
+func (f Future[T]) future() *flow.Future { return f.f }
+
+// Promise settles a future.
+type Promise[T any] struct{ f *flow.Future }
+
+// NewFuture makes a future and what settles it.
+func NewFuture[T any](ctx Context) (Future[T], Promise[T]) {
+	f := flow.RunOf(ctx).NewFuture()
+	return Future[T]{f}, Promise[T]{f}
+}
+
+// Set settles the future. Only the first time counts.
+func (p Promise[T]) Set(v T, err error) { p.f.Resolve(v, err) }
+
+// NewTimer settles after d.
+func NewTimer(ctx Context, d time.Duration) Future[None] {
+	return Future[None]{flow.NewTimer(ctx, d)}
+}
+
+// Awaitable is what Select takes: a future of any type.
+type Awaitable interface{ future() *flow.Future }
+
+// Select waits for the first of several to be settled and gives its index; of several, the first in the list.
+func Select(ctx Context, of ...Awaitable) (int, error) {
+	at := -1
+	err := flow.Await(ctx, func() bool {
+		for i, a := range of {
+			if a.future().Ready() {
+				at = i
+				return true
+			}
+		}
+		return false
+	})
+	return at, err
+}
+
+// Channel is a queue between the coroutines of a run. The zero value is an empty one without bound.
+type Channel[T any] struct {
+	values []T
+	closed bool
+	// Capacity bounds the queue; Send waits when it is full. 0: no bound.
+	Capacity int
+}
+
+// Send adds v, waiting for room.
+func (c *Channel[T]) Send(ctx Context, v T) error {
+	if c.Capacity > 0 && len(c.values) >= c.Capacity {
+		if err := flow.Await(ctx, func() bool { return len(c.values) < c.Capacity }); err != nil {
+			return err
+		}
+	}
+	c.values = append(c.values, v)
+	return nil
+}
+
+// Receive takes the oldest value, waiting for one. It is false once the channel is closed and empty.
+func (c *Channel[T]) Receive(ctx Context) (T, bool, error) {
+	var v T
+	if err := flow.Await(ctx, func() bool { return len(c.values) > 0 || c.closed }); err != nil {
+		return v, false, err
+	}
+	if len(c.values) == 0 {
+		return v, false, nil
+	}
+	v = c.values[0]
+	c.values = c.values[1:]
+	return v, true, nil
+}
+
+// Close says that nothing more comes.
+func (c *Channel[T]) Close() { c.closed = true }
+
+// Len is the number of values that wait.
+func (c *Channel[T]) Len() int { return len(c.values) }
+
+// Semaphore lets so many coroutines in at a time, in the order in which they came.
+type Semaphore struct {
+	free  int64
+	queue []*int
+}
+
+// NewSemaphore makes one with n permits.
+func NewSemaphore(n int64) *Semaphore { return &Semaphore{free: n} }
+
+// Acquire takes n permits, waiting for them.
+func (s *Semaphore) Acquire(ctx Context, n int64) error {
+	me := new(int)
+	s.queue = append(s.queue, me)
+	err := flow.Await(ctx, func() bool { return s.queue[0] == me && s.free >= n })
+	for i, q := range s.queue {
+		if q == me {
+			s.queue = append(s.queue[:i:i], s.queue[i+1:]...)
+		}
+	}
+	if err == nil {
+		s.free -= n
+	}
+	return err
+}
+
+// Release gives n permits back.
+func (s *Semaphore) Release(n int64) { s.free += n }
+
+// Mutex lets one coroutine in at a time. The zero value is unlocked.
+type Mutex struct{ s *Semaphore }
+
+// Lock waits for its turn. It fails only when ctx is cancelled; the mutex is not held then.
+func (m *Mutex) Lock(ctx Context) error {
+	if m.s == nil {
+		m.s = NewSemaphore(1)
+	}
+	return m.s.Acquire(ctx, 1)
+}
+
+// Unlock lets the next one in.
+func (m *Mutex) Unlock() { m.s.Release(1) }

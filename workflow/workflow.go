@@ -1,0 +1,166 @@
+// Package workflow is all that workflow code may touch.
+//
+// A workflow is a struct. Its fields are the state of one run; its methods are what can be done with the run, told apart by
+// their signatures:
+//
+//	func (g *Greeting) Run(ctx workflow.Context, in Input) ([]string, error)            // the main method
+//	func (g *Greeting) Init(q workflow.ReadContext, in Input) error                     // runs before anything else; optional
+//	func (g *Greeting) Submit(ctx workflow.Context, name string)                        // a signal: no result
+//	func (g *Greeting) Latest(q workflow.ReadContext) (string, error)                   // a query: can only read
+//	func (g *Greeting) SetLanguage(ctx workflow.Context, l Language) (Language, error)  // an update
+//	func (g *Greeting) ValidateSetLanguage(q workflow.ReadContext, l Language) error    // its validator
+//
+// Handlers whose parameters after the context are (name string, args workflow.Args) are dynamic: they get what no other
+// handler has the name for.
+//
+// The code of a run goes through its history again whenever a worker has to rebuild its state, and has to do the same again.
+// So it takes time, chance and concurrency from this package. Everything here belongs to the run's coroutines; nothing may be
+// used from a goroutine.
+//
+// A run does not close, nor continue as new, while its handlers are at work; AbandonUnfinished is how to opt out.
+package workflow
+
+import (
+	"log/slog"
+	"math/rand/v2"
+	"reflect"
+	"time"
+
+	"github.com/perdure/perdure/converter"
+	"github.com/perdure/perdure/internal/flow"
+	"github.com/perdure/perdure/internal/handlers"
+	"github.com/perdure/perdure/internal/retry"
+)
+
+type (
+	// Context is what workflow code runs with.
+	Context = flow.Context
+	// ReadContext is what queries, validators and init steps get. A Context is one, too.
+	ReadContext = flow.ReadContext
+	// Args are the raw arguments of a dynamic handler.
+	Args = converter.Args
+	// None is the result of what has none.
+	None = converter.None
+	// Info says which run this is.
+	Info = flow.Info
+	// UpdateInfo names an update.
+	UpdateInfo = flow.UpdateInfo
+	// RetryPolicy says when a failed attempt is made again.
+	RetryPolicy = retry.RetryPolicy
+	// ActivityOptions are those of one activity.
+	ActivityOptions = flow.ActivityOptions
+	// ChildOptions are those of a child workflow.
+	ChildOptions = flow.ChildOptions
+	// ExternalError is why another workflow could not be signalled or cancelled.
+	ExternalError = flow.ExternalError
+	// ChildAlreadyStartedError says that a workflow with the child's ID is there.
+	ChildAlreadyStartedError = flow.ChildAlreadyStartedError
+	// Option changes a definition; see Define.
+	Option = handlers.Option
+)
+
+// DefaultVersion is that of code from before a change; see Version.
+const DefaultVersion = flow.DefaultVersion
+
+// Define changes how the type W, a pointer to a struct or a contract interface, looks from outside. It is called once, for a
+// package-level variable; faults come out when the type is registered or used:
+//
+//	var _ = workflow.Define[*Greeting](workflow.Rename((*Greeting).Custom, "Custom Signal Name"))
+func Define[W any](options ...Option) struct{} {
+	handlers.Declare(reflect.TypeFor[W](), options...)
+	return struct{}{}
+}
+
+// Name sets the workflow type's name; it is that of the Go type otherwise.
+func Name(name string) Option { return handlers.Name(name) }
+
+// Rename sets a message's name on the wire; it is that of the method otherwise.
+func Rename(method any, name string) Option { return handlers.Rename(method, name) }
+
+// Describe sets the text that UI and CLI show of a message.
+func Describe(method any, text string) Option { return handlers.Describe(method, text) }
+
+// AbandonUnfinished lets a run close while this handler is at work.
+func AbandonUnfinished(method any) Option { return handlers.AbandonUnfinished(method) }
+
+// Exclude keeps a method that looks like a message from being one.
+func Exclude(method any) Option { return handlers.Exclude(method) }
+
+// Implements takes the names of contract C, an interface that W has to implement, so that who sends by the contract is
+// understood.
+func Implements[C any]() Option { return handlers.Implements(reflect.TypeFor[C]()) }
+
+// Now is the time at which the current workflow task started.
+func Now(ctx ReadContext) time.Time { return flow.RunOf(ctx).Now() }
+
+// GetInfo says which run this is.
+func GetInfo(ctx ReadContext) *Info { return &flow.RunOf(ctx).Info }
+
+// Logger logs with the run's identity, and not on replay.
+func Logger(ctx ReadContext) *slog.Logger { return flow.RunOf(ctx).Log() }
+
+// IsReplaying says whether code goes through what it has been through. Only for what must not be seen twice, like metrics.
+func IsReplaying(ctx ReadContext) bool { return flow.RunOf(ctx).Replaying() }
+
+// Rand gives chance that is the same on each replay.
+func Rand(ctx Context) *rand.Rand { return flow.RunOf(ctx).Rand() }
+
+// CurrentUpdate is the update whose handler or validator runs with ctx; also in coroutines that the handler started.
+func CurrentUpdate(ctx ReadContext) (UpdateInfo, bool) { return flow.CurrentUpdate(ctx) }
+
+// AllHandlersFinished says whether no signal or update handler is at work. It is false inside of one.
+func AllHandlersFinished(ctx ReadContext) bool { return flow.RunOf(ctx).AllHandlersFinished() }
+
+// SetCurrentDetails sets the text that UI and CLI show of the run.
+func SetCurrentDetails(ctx Context, text string) { flow.RunOf(ctx).SetCurrentDetails(text) }
+
+// SetSignalHandler sets the handler of a signal at run time, or of all that have none with an empty name; nil unsets it.
+// Signals that waited for it are handed over in order.
+func SetSignalHandler(ctx Context, name string, fn func(ctx Context, name string, args Args) error) {
+	flow.RunOf(ctx).SetSignalHandler(name, fn)
+}
+
+// UpsertSearchAttributes adds or changes search attributes of the run.
+func UpsertSearchAttributes(ctx Context, values map[string]any) {
+	flow.UpsertSearchAttributes(ctx, values)
+}
+
+// UpsertMemo adds or changes fields of the run's memo.
+func UpsertMemo(ctx Context, values map[string]any) { flow.UpsertMemo(ctx, values) }
+
+// Version says by which version of a change the run goes: max when it gets there first, what was recorded on replay,
+// DefaultVersion when it had passed before the change.
+func Version(ctx Context, change string, min, max int) int {
+	return flow.Version(ctx, change, min, max)
+}
+
+// SideEffect runs fn once in the life of the run and gives its recorded value from then on.
+func SideEffect[T any](ctx Context, fn func() T) (T, error) {
+	var v T
+	err := flow.SideEffect(ctx, func() any { return fn() }, &v)
+	return v, err
+}
+
+// Sleep waits for d. It fails with a *failure.CanceledError when ctx is cancelled.
+func Sleep(ctx Context, d time.Duration) error { return flow.NewTimer(ctx, d).Wait() }
+
+// Await waits until condition holds. It fails with a *failure.CanceledError when ctx is cancelled. The condition must not
+// change anything.
+func Await(ctx Context, condition func() bool) error { return flow.Await(ctx, condition) }
+
+// AwaitFor is Await that gives up after d: false then.
+func AwaitFor(ctx Context, d time.Duration, condition func() bool) (bool, error) {
+	return flow.AwaitFor(ctx, d, condition)
+}
+
+// Go runs fn as a coroutine.
+func Go(ctx Context, fn func(ctx Context)) { flow.Go(ctx, "coroutine", fn) }
+
+// WithCancel makes a scope that cancel, or the cancellation of ctx, cancels.
+func WithCancel(ctx Context) (Context, func(reason string)) { return flow.WithCancel(ctx) }
+
+// WithoutCancel makes a scope that the cancellation of ctx does not reach: for cleaning up.
+func WithoutCancel(ctx Context) (Context, func(reason string)) { return flow.WithoutCancel(ctx) }
+
+// IsCanceled says whether ctx is cancelled.
+func IsCanceled(ctx Context) bool { return flow.Canceled(ctx) }

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/perdure/perdure/activity"
 	"github.com/perdure/perdure/client"
@@ -87,9 +90,18 @@ func Flaky(ctx context.Context) (int, error) {
 	return 7, nil
 }
 
-// server is a whole server in this process and a client of it.
+// server is a whole server in this process and a client of it; with PERDURE_TEST_ADDR it is the server there, which may be any
+// that speaks the API.
 func server(t testing.TB) *client.Client {
 	t.Helper()
+	if addr := os.Getenv("PERDURE_TEST_ADDR"); addr != "" {
+		c, err := client.Dial(t.Context(), client.Options{Address: addr})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.Close)
+		return c
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	quiet := slog.New(slog.DiscardHandler)
 	n, err := node.New(ctx, node.Config{Log: quiet})
@@ -148,14 +160,14 @@ func caches(t *testing.T, test func(t *testing.T, o worker.Options)) {
 
 func TestGreetingOfTheGuide(t *testing.T) {
 	caches(t, func(t *testing.T, o worker.Options) {
-		c := server(t)
-		start(t, c, "q", o, func(w *worker.Worker) {
+		c, q := server(t), uuid.NewString()
+		start(t, c, q, o, func(w *worker.Worker) {
 			worker.Workflow[*Greeting](w)
 			w.Activity(Compose)
 		})
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
-		h := must[*client.Handle[*Greeting, []string]](t)(client.Start(ctx, c, (*Greeting).Run, "dear", client.StartOptions{TaskQueue: "q"}))
+		h := must[*client.Handle[*Greeting, []string]](t)(client.Start(ctx, c, (*Greeting).Run, "dear", client.StartOptions{TaskQueue: q}))
 		ok(t, client.Signal(ctx, h, (*Greeting).Submit, "User 1"))
 		ok(t, client.Signal(ctx, h, (*Greeting).Custom, "User 2"))
 		ok(t, h.SignalByName(ctx, "unknown", 1, 2))
@@ -255,8 +267,8 @@ func (s *Steps) Run(ctx workflow.Context) (string, error) {
 
 func TestStepsOfAWorkflow(t *testing.T) {
 	caches(t, func(t *testing.T, o worker.Options) {
-		c := server(t)
-		start(t, c, "q", o, func(w *worker.Worker) {
+		c, q := server(t), uuid.NewString()
+		start(t, c, q, o, func(w *worker.Worker) {
 			worker.Workflow[*Steps](w)
 			worker.Workflow[*Sub](w)
 			w.Activity(Compose)
@@ -264,7 +276,7 @@ func TestStepsOfAWorkflow(t *testing.T) {
 		})
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
-		h := must[*client.Handle[*Steps, string]](t)(client.Start0(ctx, c, (*Steps).Run, client.StartOptions{TaskQueue: "q"}))
+		h := must[*client.Handle[*Steps, string]](t)(client.Start0(ctx, c, (*Steps).Run, client.StartOptions{TaskQueue: q}))
 		out := must[string](t)(h.Result(ctx))
 		if out != "7 Hello, local 49 42 3 1 012 false" {
 			t.Errorf("result: %s", out)

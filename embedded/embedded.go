@@ -1,0 +1,78 @@
+// Package embedded is the whole system inside one process: a server over a directory of data, and a client that talks to it by
+// direct calls. Messages are copied at the border, so neither side sees what the other does to them later.
+//
+//	db, err := embedded.Open(ctx, embedded.Options{Dir: "data"})
+//	defer db.Close()
+//	w := worker.New(db.Client(), "queue", worker.Options{})
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/perdure/perdure/client"
+	"github.com/perdure/perdure/internal/node"
+)
+
+// Options of an embedded server.
+type Options struct {
+	// Dir holds the data; it is made if it is missing. Empty: data is in memory and goes with Close.
+	Dir string
+	// Listen also serves gRPC at this address, host:port. Empty: nobody but this process gets in.
+	Listen string
+	// Client are the options of the client. Address, TLS, APIKey and Conn have no meaning here and are refused.
+	Client client.Options
+	Logger *slog.Logger // of the server; nil: nothing is logged
+}
+
+// DB is an open server. Safe for concurrent use.
+type DB struct {
+	client *client.Client
+	node   *node.Node
+	cancel context.CancelFunc
+	done   chan error
+}
+
+// Open starts the server. A directory that another process, or another Open, has in use is an error that says so. ctx bounds
+// the opening only.
+func Open(ctx context.Context, o Options) (*DB, error) {
+	if o.Client.Address != "" || o.Client.TLS != nil || o.Client.APIKey != "" || o.Client.Conn != nil {
+		return nil, errors.New("embedded: Client.Address, TLS, APIKey and Conn say how to reach a server; this one is here")
+	}
+	if o.Client.Logger == nil && o.Logger != nil {
+		o.Client.Logger = o.Logger
+	}
+	running, cancel := context.WithCancel(context.Background())
+	config := node.Config{Data: o.Dir, GRPC: o.Listen, Log: o.Logger}
+	if ns := o.Client.Namespace; ns != "" && ns != "default" {
+		config.Namespaces = []string{ns}
+	}
+	n, err := node.New(ctx, config)
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("embedded: %w", err)
+	}
+	db := &DB{node: n, cancel: cancel, done: make(chan error, 1)}
+	go func() { db.done <- n.Run(running) }()
+	o.Client.Conn = n.Conn()
+	if db.client, err = client.Dial(ctx, o.Client); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+// Client talks to this server by direct calls.
+func (db *DB) Client() *client.Client { return db.client }
+
+// Addr is where gRPC is served; empty when it is not.
+func (db *DB) Addr() string { return db.node.GRPCAddr() }
+
+// Close finishes the calls under way, makes everything durable and closes the store. Stop workers before.
+func (db *DB) Close() error {
+	db.cancel()
+	err := <-db.done
+	db.done <- nil // a second Close finds the first one's end
+	return err
+}

@@ -1,0 +1,69 @@
+package embedded_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/perdure/perdure/client"
+	"github.com/perdure/perdure/embedded"
+	"github.com/perdure/perdure/worker"
+	"github.com/perdure/perdure/workflow"
+)
+
+type Counter struct{ n int }
+
+func (c *Counter) Run(ctx workflow.Context) (int, error) {
+	return c.n, workflow.Await(ctx, func() bool { return c.n >= 2 })
+}
+
+func (c *Counter) Add(_ workflow.Context, n int) (int, error) {
+	c.n += n
+	return c.n, nil
+}
+
+func open(t *testing.T, dir string) *embedded.DB {
+	t.Helper()
+	db, err := embedded.Open(t.Context(), embedded.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+func add(t *testing.T, db *embedded.DB, h *client.Handle[*Counter, int], want int) {
+	t.Helper()
+	w := worker.New(db.Client(), "q", worker.Options{})
+	worker.Workflow[*Counter](w)
+	if err := w.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer w.Stop()
+	if n, err := client.Update(t.Context(), h, (*Counter).Add, 1); err != nil || n != want {
+		t.Errorf("update: %d, %v; want %d", n, err, want)
+	}
+}
+
+func TestRunsOutliveTheProcess(t *testing.T) {
+	dir := t.TempDir()
+	db := open(t, dir)
+	h, err := client.Start0(t.Context(), db.Client(), (*Counter).Run, client.StartOptions{ID: "c", TaskQueue: "q"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	add(t, db, h, 1)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db = open(t, dir)
+	defer db.Close()
+	add(t, db, client.HandleOf[*Counter, int](db.Client(), "c", ""), 2)
+}
+
+func TestOneDirectoryIsOpenOnce(t *testing.T) {
+	dir := t.TempDir()
+	db := open(t, dir)
+	defer db.Close()
+	if _, err := embedded.Open(t.Context(), embedded.Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), dir) {
+		t.Errorf("second open: %v", err)
+	}
+}

@@ -313,8 +313,10 @@ func (r *Run) fields(values map[string]any) map[string]*commonpb.Payload {
 
 // UpsertSearchAttributes changes those of the run.
 func UpsertSearchAttributes(ctx Context, values map[string]any) {
-	r := ctx.run()
-	sa := &commonpb.SearchAttributes{IndexedFields: r.fields(values)}
+	ctx.run().upsert(&commonpb.SearchAttributes{IndexedFields: ctx.run().fields(values)})
+}
+
+func (r *Run) upsert(sa *commonpb.SearchAttributes) {
 	r.command(&commandpb.Command{
 		CommandType: enumspb.COMMAND_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES,
 		Attributes: &commandpb.Command_UpsertWorkflowSearchAttributesCommandAttributes{

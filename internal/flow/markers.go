@@ -79,7 +79,7 @@ func Version(ctx Context, change string, min, max int) int {
 
 func (r *Run) version(change string, max int) int {
 	r.mayCommand("ask for a version")
-	v := max
+	v, listed := max, true
 	if r.replaying {
 		a := r.recorded(markerVersion, func(a *historypb.MarkerRecordedEventAttributes) bool {
 			var name string
@@ -91,11 +91,37 @@ func (r *Run) version(change string, max int) int {
 		if err := r.decode(a.Details["version"], &v); err != nil {
 			panic(err)
 		}
+		// Whether there is a search attribute beside the marker depends on the SDK that wrote the history, and on its version.
+		listed = r.listedAfter(a)
 	}
 	r.marker(markerVersion, map[string]*commonpb.Payloads{
-		"change-id": r.encode(change), "version": r.encode(v), "version-search-attribute-updated": r.encode(false),
+		"change-id": r.encode(change), "version": r.encode(v), "version-search-attribute-updated": r.encode(listed),
 	}, nil)
+	if listed {
+		r.listVersion(fmt.Sprintf("%s-%d", change, v))
+	}
 	return v
+}
+
+func (r *Run) listedAfter(marker *historypb.MarkerRecordedEventAttributes) bool {
+	for i, e := range r.recordedCommands {
+		if e.GetMarkerRecordedEventAttributes() == marker && i+1 < len(r.recordedCommands) {
+			next := r.recordedCommands[i+1].GetUpsertWorkflowSearchAttributesEventAttributes()
+			return next.GetSearchAttributes().GetIndexedFields()["TemporalChangeVersion"] != nil
+		}
+	}
+	return false
+}
+
+// listVersion makes runs findable by the versions they go by.
+func (r *Run) listVersion(entry string) {
+	r.versionList = append(r.versionList, entry)
+	p, err := r.Env.Converter.ToPayload(r.versionList)
+	if err != nil {
+		panic(err)
+	}
+	p.Metadata["type"] = []byte("KeywordList")
+	r.upsert(&commonpb.SearchAttributes{IndexedFields: map[string]*commonpb.Payload{"TemporalChangeVersion": p}})
 }
 
 // LocalActivity is one that runs in the worker that has the workflow task.

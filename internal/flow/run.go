@@ -90,26 +90,28 @@ type Run struct {
 	closed    bool
 	failed    error // what makes the workflow task fail
 
-	commands []*replay.Command
-	sent     []*replay.Command // of the last live activation, until its events come
-	messages []*protocolpb.Message
-	markers  []*historypb.HistoryEvent // of this activation, replay only
+	commands         []*replay.Command
+	sent             []*replay.Command // of the last live activation, until its events come
+	messages         []*protocolpb.Message
+	markers          []*historypb.HistoryEvent // of this activation, replay only
+	recordedCommands []*historypb.HistoryEvent // of this activation, replay only
 
-	activities map[int64]*activity
-	timers     map[string]*timer
-	children   map[int64]*child
-	externals  map[int64]*Future
-	locals     []*LocalActivity
-	versions   map[string]int
-	sideID     int64
-	localID    int64
-	names      runtimeHandlers
-	inbox      []*historypb.WorkflowExecutionSignaledEventAttributes // signals without a handler
-	working    []*working
-	main       *Future
-	details    string
-	lastEvent  int64
-	started    *historypb.WorkflowExecutionStartedEventAttributes
+	activities  map[int64]*activity
+	timers      map[string]*timer
+	children    map[int64]*child
+	externals   map[int64]*Future
+	locals      []*LocalActivity
+	versions    map[string]int
+	versionList []string
+	sideID      int64
+	localID     int64
+	names       runtimeHandlers
+	inbox       []*historypb.WorkflowExecutionSignaledEventAttributes // signals without a handler
+	working     []*working
+	main        *Future
+	details     string
+	lastEvent   int64
+	started     *historypb.WorkflowExecutionStartedEventAttributes
 }
 
 // New makes a run that has not begun. The definition's type is a pointer to a struct.
@@ -168,7 +170,7 @@ type Task struct {
 func (r *Run) Activate(a *replay.Activation, task *Task) (err error) {
 	defer r.recovering(&err)
 	r.now, r.startedID, r.replaying = a.Time, a.StartedEventID, a.Replay
-	r.commands, r.messages, r.markers = r.commands[:0:0], nil, nil
+	r.commands, r.messages, r.markers, r.recordedCommands = r.commands[:0:0], nil, nil, a.Commands
 	r.Info.HistoryLength = a.StartedEventID
 	r.Info.HistorySizeBytes = a.Started.GetHistorySizeBytes()
 	r.Info.ContinueAsNewSuggested = a.Started.GetSuggestContinueAsNew()

@@ -69,6 +69,11 @@ linear: build ## kill a real server and its workers; what clients see of a workf
 conformance: build ## behaviour seen through the official Go SDK, against a server of its own
 	cd conformance && $(GO) vet ./... && $(GO) test -count=1 $$($(GO) list ./... | grep -v /oracle)
 
+.PHONY: test-sdk
+test-sdk: ## the Go SDK's own tests against the server at ADDR=host:port, which may be any that speaks the API
+	PERDURE_TEST_ADDR=$(ADDR) $(GO) test -count=1 ./worker
+	cd conformance && PERDURE_TEST_ADDR=$(ADDR) $(GO) test -count=1 ./own
+
 .PHONY: examples
 examples: build ## the example programs of three official SDKs, against a server of their own
 	@set -e; port=$${PORT:-17233}; out=$$(mktemp); \

@@ -91,7 +91,6 @@ type Run struct {
 	failed    error // what makes the workflow task fail
 
 	commands         []*replay.Command
-	sent             []*replay.Command // of the last live activation, until its events come
 	messages         []*protocolpb.Message
 	markers          []*historypb.HistoryEvent // of this activation, replay only
 	recordedCommands []*historypb.HistoryEvent // of this activation, replay only
@@ -203,21 +202,15 @@ func (r *Run) Activate(a *replay.Activation, task *Task) (err error) {
 		return r.failed
 	}
 	if !a.Replay {
-		r.sent = r.commands
-		return nil
+		return nil // local activities may add commands before the answer goes out
 	}
 	return r.Confirm(a.Commands)
 }
 
 // Confirm binds commands to their events.
 func (r *Run) Confirm(events []*historypb.HistoryEvent) error {
-	commands := r.commands
-	if r.sent != nil {
-		commands = r.sent
-	}
-	r.sent = nil
-	kept := commands[:0:0]
-	for _, c := range commands {
+	kept := r.commands[:0:0]
+	for _, c := range r.commands {
 		if c.Proto != nil {
 			kept = append(kept, c)
 		}

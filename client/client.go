@@ -20,15 +20,18 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"time"
 
+	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding/gzip"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/perdure/perdure/clientconfig"
@@ -41,8 +44,10 @@ type Options struct {
 	Address   string // localhost:7233
 	Namespace string // default
 	Identity  string // process@host
-	APIKey    string
-	TLS       *tls.Config // nil: none
+	Authority string // of calls; that of the address when empty
+	// APIKey is sent with each call, in the clear without TLS.
+	APIKey string
+	TLS    *tls.Config // nil: none
 	// Conn is used instead of dialling, and not closed.
 	Conn      grpc.ClientConnInterface
 	Converter converter.Converter
@@ -53,7 +58,11 @@ type Options struct {
 	Headers  map[string]string // of each call
 	// Compress sends requests gzipped. Over loopback that costs more than it saves, so it is off.
 	Compress bool
-	// Interceptors see each call of the client, and of workers that use it; the first is outermost.
+	// QueryReject says which workflows are not asked queries; a *QueryRejectedError comes then. Zero: all are asked.
+	QueryReject enumspb.QueryRejectCondition
+	// Outbound see each message on its way out, and can send headers along; the first is outermost.
+	Outbound []Interceptor
+	// Interceptors see each request of the client, and of workers that use it; the first is outermost.
 	Interceptors []grpc.UnaryClientInterceptor
 }
 
@@ -67,7 +76,7 @@ func FromEnvironment() (Options, error) {
 	if err != nil {
 		return Options{}, err
 	}
-	return Options{Address: p.Address, Namespace: p.Namespace, APIKey: p.APIKey, TLS: t, Headers: p.GRPCMeta}, nil
+	return Options{Address: p.Address, Namespace: p.Namespace, Authority: p.Authority, APIKey: p.APIKey, TLS: t, Headers: p.GRPCMeta}, nil
 }
 
 // Client is safe for concurrent use.
@@ -75,9 +84,14 @@ type Client struct {
 	o       Options
 	service workflowservice.WorkflowServiceClient
 	conn    *grpc.ClientConn // nil when it is not ours
+	system  *workflowservice.GetSystemInfoResponse
 }
 
-// Dial connects and asks the server for its capabilities, so that a wrong address is an error here.
+// dialTimeout is how long Dial waits for a server when its context does not say.
+const dialTimeout = 5 * time.Second
+
+// Dial connects and asks the server for its capabilities, so that a wrong address is an error here. It waits for a server until
+// ctx ends, and no longer than 5 s when ctx has no deadline.
 func Dial(ctx context.Context, o Options) (*Client, error) {
 	o = o.withDefaults()
 	c := &Client{o: o}
@@ -87,7 +101,7 @@ func Dial(ctx context.Context, o Options) (*Client, error) {
 		if o.TLS != nil {
 			creds = credentials.NewTLS(o.TLS)
 		}
-		dialled, err := grpc.NewClient(o.Address, grpc.WithTransportCredentials(creds), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))
+		dialled, err := grpc.NewClient(o.Address, o.dialOptions(creds)...)
 		if err != nil {
 			return nil, fmt.Errorf("connect to %s: %w", o.Address, err)
 		}
@@ -102,15 +116,41 @@ func Dial(ctx context.Context, o Options) (*Client, error) {
 		interceptors = append(interceptors[:len(interceptors):len(interceptors)], codec)
 	}
 	c.service = workflowservice.NewWorkflowServiceClient(&chain{ClientConnInterface: conn, o: &c.o, interceptors: interceptors})
-	_, err := retrying(ctx, func(ctx context.Context) (*workflowservice.GetSystemInfoResponse, error) {
-		return c.service.GetSystemInfo(ctx, &workflowservice.GetSystemInfoRequest{})
-	})
-	var old *serviceerror.Unimplemented
-	if err != nil && !errors.As(err, &old) {
+	if err := c.greet(ctx); err != nil {
 		c.Close()
 		return nil, fmt.Errorf("connect to %s: %w", o.Address, err)
 	}
 	return c, nil
+}
+
+// greet asks for the server's capabilities, which very old ones cannot tell.
+func (c *Client) greet(ctx context.Context) error {
+	if _, limited := ctx.Deadline(); !limited {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, dialTimeout)
+		defer cancel()
+	}
+	system, err := retrying(ctx, func(ctx context.Context) (*workflowservice.GetSystemInfoResponse, error) {
+		return c.service.GetSystemInfo(ctx, &workflowservice.GetSystemInfoRequest{})
+	})
+	var old *serviceerror.Unimplemented
+	if errors.As(err, &old) {
+		err = nil
+	}
+	c.system = system
+	return err
+}
+
+func (o Options) dialOptions(creds credentials.TransportCredentials) []grpc.DialOption {
+	all := []grpc.DialOption{
+		grpc.WithTransportCredentials(creds), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64 << 20)),
+		// A connection that died in silence is found while a long poll waits on it.
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 15 * time.Second, PermitWithoutStream: true}),
+	}
+	if o.Authority != "" {
+		all = append(all, grpc.WithAuthority(o.Authority))
+	}
+	return all
 }
 
 func (o Options) withDefaults() Options {
@@ -146,6 +186,14 @@ func (c *Client) Close() {
 // Service is the raw API.
 func (c *Client) Service() workflowservice.WorkflowServiceClient { return c.service }
 
+// Capabilities are what the server said it can do. They are nil for a server too old to say.
+func (c *Client) Capabilities() *workflowservice.GetSystemInfoResponse_Capabilities {
+	return c.system.GetCapabilities()
+}
+
+// ServerVersion is what the server said it is; empty for a server too old to say.
+func (c *Client) ServerVersion() string { return c.system.GetServerVersion() }
+
 // Namespace is that of all calls.
 func (c *Client) Namespace() string { return c.o.Namespace }
 
@@ -179,7 +227,7 @@ func (c *chain) Invoke(ctx context.Context, method string, req, reply any, opts 
 	if c.o.Compress {
 		opts = append(opts, grpc.UseCompressor(gzip.Name))
 	}
-	return serviceerror.FromStatus(statusOf(c.call(0)(ctx, method, req, reply, nil, opts...)))
+	return fromService(c.call(0)(ctx, method, req, reply, nil, opts...))
 }
 
 func (c *chain) call(i int) grpc.UnaryInvoker {
@@ -191,17 +239,27 @@ func (c *chain) call(i int) grpc.UnaryInvoker {
 	}
 }
 
-// retrying makes a call until it has an answer that does not pass, or ctx ends.
+// retrying makes a call until it has an answer that does not pass, or ctx ends. The error is then both what ended ctx and
+// what the service said last.
 func retrying[T any](ctx context.Context, call func(context.Context) (T, error)) (T, error) {
 	for wait := 20 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		v, err := call(ctx)
-		if err == nil || !passes(err) || ctx.Err() != nil {
-			return v, err
+		if err == nil {
+			return v, nil
 		}
-		select {
-		case <-ctx.Done():
-			return v, err
-		case <-time.After(wait):
+		if ctx.Err() == nil && passes(err) {
+			select {
+			case <-ctx.Done():
+			case <-time.After(wait/2 + rand.N(wait/2)): // callers that failed together do not come back together
+				continue
+			}
 		}
+		return v, ended(ctx, err)
 	}
+}
+
+// try is retrying for requests whose answers say nothing.
+func try[Q, A any](ctx context.Context, call func(context.Context, Q, ...grpc.CallOption) (A, error), request Q) error {
+	_, err := retrying(ctx, func(ctx context.Context) (A, error) { return call(ctx, request) })
+	return typed("", err)
 }

@@ -7,7 +7,10 @@ import (
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/perdure/perdure/internal/handlers"
 )
 
 // NotFoundError says that there is no such workflow, or none that is open where that is needed.
@@ -68,34 +71,70 @@ func (e *UpdateWaitError) Error() string {
 }
 func (e *UpdateWaitError) Unwrap() error { return e.Cause }
 
-// UsageError says what is wrong with a call before any request is made.
-type UsageError struct{ Text string }
+// NotReadyError says that no worker can answer a query or update: the workflow ended before its code ran, or its workflow task
+// keeps failing.
+type NotReadyError struct{ Cause error }
 
-func (e *UsageError) Error() string { return e.Text }
+func (e *NotReadyError) Error() string { return e.Cause.Error() }
+func (e *NotReadyError) Unwrap() error { return e.Cause }
 
-func statusOf(err error) *status.Status {
+type (
+	// UsageError says what is wrong with a call before any request is made.
+	UsageError = handlers.UsageError
+	// DefinitionError lists all that is wrong with a workflow type. It comes before any request is made.
+	DefinitionError = handlers.DefinitionError
+)
+
+// fromService makes a typed error of a status. What is none, such as a codec's error, stays what it is.
+func fromService(err error) error {
 	if err == nil {
 		return nil
 	}
-	s, ok := status.FromError(err)
-	if !ok {
-		s = status.FromContextError(err)
+	if s, ok := status.FromError(err); ok {
+		return serviceerror.FromStatus(s)
 	}
-	return s
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return serviceerror.FromStatus(status.FromContextError(err))
+	}
+	return err
 }
 
+// passes says whether the same request may fare better later: the server is away or busy, or gave up in favour of another request.
+// Of several operations that were tried as one, the culprit counts; its companions are aborted because of it.
 func passes(err error) bool {
-	var unavailable *serviceerror.Unavailable
-	var exhausted *serviceerror.ResourceExhausted
-	var aborted *serviceerror.MultiOperationExecution
-	return !errors.As(err, &aborted) && (errors.As(err, &unavailable) || errors.As(err, &exhausted))
+	var multi *serviceerror.MultiOperationExecution
+	if errors.As(err, &multi) {
+		one := culprit(err)
+		return one == err || passes(one)
+	}
+	switch err := err.(type) {
+	case *serviceerror.Unavailable, *serviceerror.NamespaceUnavailable, *serviceerror.ResourceExhausted, *serviceerror.Aborted, *serviceerror.MultiOperationAborted:
+		return true
+	case serviceerror.ServiceError:
+		switch err.Status().Code() {
+		case codes.Unavailable, codes.ResourceExhausted, codes.Aborted:
+			return true
+		}
+	}
+	return false
+}
+
+// ended adds what ended ctx, for errors.Is, to what the service said because of it.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() == nil || errors.Is(err, ctx.Err()) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ctx.Err(), err)
 }
 
 // typed turns an error of the service into one of this package.
 func typed(workflowID string, err error) error {
 	var started *serviceerror.WorkflowExecutionAlreadyStarted
 	var missing *serviceerror.NotFound
+	var unready *serviceerror.WorkflowNotReady
 	switch {
+	case errors.As(err, &unready):
+		return &NotReadyError{err}
 	case errors.As(err, &started):
 		return &AlreadyStartedError{WorkflowID: workflowID, RunID: started.RunId, Cause: err}
 	case errors.As(err, &missing):

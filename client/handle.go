@@ -235,7 +235,7 @@ func lookup[W any](kind handlers.Kind, method any) (*handlers.Definition, *handl
 	}
 	h, err := d.Lookup(kind, method)
 	if err == nil && kind == handlers.Run && d.Dynamic {
-		err = &UsageError{fmt.Sprintf("workflow %s is dynamic; start by name what it is to run as", d.Type)}
+		err = &UsageError{Text: fmt.Sprintf("workflow %s is dynamic; start by name what it is to run as", d.Type)}
 	}
 	return d, h, err
 }

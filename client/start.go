@@ -68,7 +68,7 @@ func (c *Client) start(ctx context.Context, name string, o StartOptions, args []
 
 func (c *Client) startRequest(name string, o StartOptions, args []any) (*workflowservice.StartWorkflowExecutionRequest, error) {
 	if o.TaskQueue == "" {
-		return nil, &UsageError{"a workflow needs a TaskQueue to be started on"}
+		return nil, &UsageError{Text: "a workflow needs a TaskQueue to be started on"}
 	}
 	input, err := converter.ToPayloads(c.o.Converter, args...)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"github.com/google/uuid"
@@ -97,7 +98,7 @@ func (r *ref) updateRequest(name string, o UpdateOptions, args []any) (*workflow
 		Accepted: enumspb.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_ACCEPTED, Completed: enumspb.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_COMPLETED,
 	}[o.WaitFor]
 	if stage == 0 {
-		return nil, &UsageError{"an update needs a stage to wait for: Accepted or Completed"}
+		return nil, &UsageError{Text: "an update needs a stage to wait for: Accepted or Completed"}
 	}
 	input, err := converter.ToPayloads(r.c.o.Converter, args...)
 	if err != nil {
@@ -147,6 +148,7 @@ type StartOperation[W, R any] struct {
 	h    *Handle[W, R]
 	err  error
 	done chan struct{}
+	once sync.Once
 }
 
 func withStart[W, R any](run any, o StartOptions, args ...any) *StartOperation[W, R] {
@@ -163,9 +165,12 @@ func (op *StartOperation[W, R]) Handle(ctx context.Context) (*Handle[W, R], erro
 	}
 }
 
+// settle may be called again; the first time counts.
 func (op *StartOperation[W, R]) settle(h *Handle[W, R], err error) {
-	op.h, op.err = h, err
-	close(op.done)
+	op.once.Do(func() {
+		op.h, op.err = h, err
+		close(op.done)
+	})
 }
 
 func (op *StartOperation[W, R]) request(c *Client) (*workflowservice.StartWorkflowExecutionRequest, error) {
@@ -174,12 +179,17 @@ func (op *StartOperation[W, R]) request(c *Client) (*workflowservice.StartWorkfl
 		return nil, err
 	}
 	if op.used.Swap(true) {
-		return nil, &UsageError{"a start operation can be used once"}
+		return nil, &UsageError{Text: "a start operation can be used once"}
 	}
 	return c.startRequest(d.Name, op.o, op.args)
 }
 
 func signalWithStart[W, R any](ctx context.Context, c *Client, op *StartOperation[W, R], method any, args ...any) (_ *Handle[W, R], err error) {
+	defer func() {
+		if err != nil {
+			op.settle(nil, err)
+		}
+	}()
 	_, h, err := lookup[W](handlers.Signal, method)
 	if err != nil {
 		return nil, err
@@ -209,14 +219,18 @@ func signalWithStart[W, R any](ctx context.Context, c *Client, op *StartOperatio
 	return handle, err
 }
 
-func updateWithStart[W, R, U any](ctx context.Context, c *Client, op *StartOperation[W, R], method any, args ...any) (U, error) {
-	var out U
+func updateWithStart[W, R, U any](ctx context.Context, c *Client, op *StartOperation[W, R], method any, args ...any) (out U, err error) {
+	defer func() {
+		if err != nil {
+			op.settle(nil, err)
+		}
+	}()
 	_, h, err := lookup[W](handlers.Update, method)
 	if err != nil {
 		return out, err
 	}
 	if op.o.IDConflict == enumspb.WORKFLOW_ID_CONFLICT_POLICY_UNSPECIFIED {
-		return out, &UsageError{"an update with start needs StartOptions.IDConflict: what to do when the workflow is running"}
+		return out, &UsageError{Text: "an update with start needs StartOptions.IDConflict: what to do when the workflow is running"}
 	}
 	s, err := op.request(c)
 	if err != nil {

@@ -113,8 +113,12 @@ func upTo(events []*historypb.HistoryEvent, t *workflowTask) []*historypb.Histor
 }
 
 func (w *Worker) run(r *flow.Run, events []*historypb.HistoryEvent, t *workflowTask) error {
-	tail, activations := replay.Split(events)
-	if len(tail) > 0 || len(events) > 0 && r.LastEventID() > 0 {
+	reset := 0
+	for reset < len(events) && events[reset].EventId <= r.Applied() {
+		reset++
+	}
+	tail, activations := replay.Split(events[reset:])
+	if len(tail) > 0 || reset == 0 && len(events) > 0 && r.LastEventID() > 0 {
 		if err := r.Confirm(tail); err != nil {
 			return err
 		}

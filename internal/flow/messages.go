@@ -1,7 +1,6 @@
 package flow
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -360,7 +359,7 @@ func (r *Run) initialise() error {
 	ctx := reflect.ValueOf(ReadContext(&reader{r: r}))
 	_, err = result(r.def.Init, r.def.Init.Func.Call(append([]reflect.Value{r.object, ctx}, args...)))
 	if err != nil {
-		r.main.Resolve(nil, errors.Join(err))
+		r.main.Resolve(nil, err)
 	}
 	return nil
 }

@@ -110,6 +110,7 @@ type Run struct {
 	main        *Future
 	details     string
 	lastEvent   int64
+	applied     int64 // the last event folded in or bound to a command
 	started     *historypb.WorkflowExecutionStartedEventAttributes
 }
 
@@ -135,6 +136,10 @@ func (r *Run) seed(runID string) {
 
 // LastEventID is the last event that Activate has seen.
 func (r *Run) LastEventID() int64 { return r.lastEvent }
+
+// Applied is the last event that has had its effect. A speculative task that the server drops takes back LastEventID, but
+// what it brought besides comes again and has to be left out then.
+func (r *Run) Applied() int64 { return r.applied }
 
 // SetLastEventID takes back events that the server dropped again.
 func (r *Run) SetLastEventID(id int64) { r.lastEvent = id }
@@ -217,7 +222,8 @@ func (r *Run) Confirm(events []*historypb.HistoryEvent) error {
 	}
 	r.commands = nil
 	if n := len(events); n > 0 {
-		r.lastEvent = max(r.lastEvent, events[n-1].EventId)
+		r.applied = max(r.applied, events[n-1].EventId)
+		r.lastEvent = max(r.lastEvent, r.applied)
 	}
 	return replay.Match(kept, events, r.startedID+1)
 }
@@ -329,6 +335,9 @@ func (r *Run) decode(ps *commonpb.Payloads, ptrs ...any) error {
 
 // runMain runs the main method and keeps its outcome.
 func (r *Run) runMain() {
+	if r.main.ready {
+		return // the init step has failed
+	}
 	h := r.def.Run
 	in := []reflect.Value{r.object, reflect.ValueOf(&context{r.root})}
 	args, err := r.arguments(h, r.input(), "")

@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 type settings struct {
@@ -13,13 +15,18 @@ type settings struct {
 	names        map[string]string
 	descriptions map[string]string
 	abandon      map[string]bool
+	wishes       []wish
 }
+
+// wish is what an option asked of a method; it is judged when the method's kind is known.
+type wish struct{ option, method string }
 
 type builder struct {
 	t      reflect.Type
 	r      Rules
 	d      *Definition
 	faults []string
+	broken map[string]bool // methods with a fault of their own, which nothing that follows from it needs to repeat
 	settings
 }
 
@@ -35,7 +42,14 @@ func Name(name string) Option { return func(b *builder) { b.name = &name } }
 
 // Rename sets a method's name on the wire.
 func Rename(method any, name string) Option {
-	return func(b *builder) { b.about(method, "Rename", func(m string) { b.names[m] = name }) }
+	return func(b *builder) {
+		b.about(method, "Rename", func(m string) {
+			if old, ok := b.names[m]; ok && old != name {
+				b.fault("method %s: it is named both %q and %q", m, old, name)
+			}
+			b.names[m] = name
+		})
+	}
 }
 
 // Describe sets the text that UI and CLI show.
@@ -65,17 +79,25 @@ func Implements(contract reflect.Type) Option {
 			b.fault("its contract: %v", err)
 			return
 		}
-		if b.name == nil {
+		if b.name == nil && !c.Dynamic {
 			b.name = &c.Name
 		}
-		for m, h := range c.methods {
-			if h.Name != "" && h.Name != m && h.Kind != Run && h.Kind != Init {
-				b.names[m] = h.Name
-			}
-			if h.Description != "" {
-				b.descriptions[m] = h.Description
-			}
+		for _, m := range slices.Sorted(maps.Keys(c.methods)) {
+			b.adopt(m, c.methods[m])
 		}
+	}
+}
+
+// adopt takes over what a contract says of a method. Another name than the contract's would miss what is sent by it.
+func (b *builder) adopt(m string, h *Handler) {
+	if old, ok := b.names[m]; ok && h.Name != "" && old != h.Name {
+		b.fault("method %s: it is named both %q and, by its contract, %q", m, old, h.Name)
+	}
+	if h.Name != "" && h.Name != m {
+		b.names[m] = h.Name
+	}
+	if h.Description != "" && b.descriptions[m] == "" {
+		b.descriptions[m] = h.Description
 	}
 }
 
@@ -85,10 +107,14 @@ func (b *builder) about(method any, option string, set func(string)) {
 		b.fault("%s: %v", option, err)
 		return
 	}
+	b.wishes = append(b.wishes, wish{option, name})
 	set(name)
 }
 
-var errorType = reflect.TypeFor[error]()
+var (
+	errorType  = reflect.TypeFor[error]()
+	stringType = reflect.TypeFor[string]()
+)
 
 const (
 	shapeRun       = "Run(ctx workflow.Context, args ...) (R, error), or only error"
@@ -97,6 +123,7 @@ const (
 	shapeQuery     = "(q workflow.ReadContext, args ...) (R, error)"
 	shapeValidator = "(q workflow.ReadContext, args ... as its update) error"
 	shapeDynamic   = "(ctx, name string, args workflow.Args)"
+	shapeInit      = "Init(q workflow.ReadContext, args ... as Run) error, or without a result"
 )
 
 func (b *builder) build() {
@@ -112,7 +139,10 @@ func (b *builder) build() {
 		if b.d.excluded[m.Name] {
 			continue
 		}
-		if h := b.method(m, iface); h != nil {
+		before := len(b.faults)
+		h := b.method(m, iface)
+		b.broken[m.Name] = len(b.faults) > before
+		if h != nil {
 			b.d.methods[m.Name] = h
 			if h.Kind == Validator {
 				validators[m.Name] = h
@@ -126,6 +156,24 @@ func (b *builder) build() {
 	for _, m := range slices.Sorted(maps.Keys(b.d.methods)) {
 		b.place(b.d.methods[m])
 	}
+	for _, w := range b.wishes {
+		b.grant(w)
+	}
+}
+
+// grant finds options that would change nothing.
+func (b *builder) grant(w wish) {
+	h := b.d.methods[w.method]
+	message := h != nil && (h.Kind == Signal || h.Kind == Query || h.Kind == Update)
+	switch {
+	case b.broken[w.method] || w.option == "Exclude":
+	case b.d.excluded[w.method]:
+		b.fault("%s: method %s is excluded", w.option, w.method)
+	case !message:
+		b.fault("%s: method %s is no signal, query or update", w.option, w.method)
+	case w.option == "AbandonUnfinished" && h.Kind == Query:
+		b.fault("%s: method %s is a query, which is never unfinished", w.option, w.method)
+	}
 }
 
 // method makes a handler of what has a context; nil for an ordinary method and for one with faults.
@@ -134,16 +182,15 @@ func (b *builder) method(m reflect.Method, iface bool) *Handler {
 	if iface {
 		skip = 0
 	}
-	if t.NumIn() <= skip {
+	first := reflect.Type(nil)
+	if t.NumIn() > skip {
+		first = t.In(skip)
+	}
+	if !b.context(first) {
+		b.ordinary(m.Name, t, skip)
 		return nil
 	}
-	read := t.In(skip) == b.r.ReadContext
-	if !read && t.In(skip) != b.r.Context {
-		if m.Name == "Run" {
-			b.fault("method Run: its first parameter has to be workflow.Context; it has to be %s", shapeRun)
-		}
-		return nil
-	}
+	read := first == b.r.ReadContext
 	h := &Handler{Method: m.Name, Name: m.Name, typ: expression(b.t, t, iface), Description: b.descriptions[m.Name], AbandonUnfinished: b.abandon[m.Name]}
 	if !iface {
 		h.Func = m.Func
@@ -159,15 +206,57 @@ func (b *builder) method(m reflect.Method, iface bool) *Handler {
 		out = append(out, t.Out(i))
 	}
 	before := len(b.faults)
-	if t.IsVariadic() {
-		b.fault("method %s: it is variadic; take a slice, or better a struct", m.Name)
-	}
 	b.kind(h, out, read)
 	b.dynamic(h)
+	b.values(h, t.IsVariadic())
 	if len(b.faults) > before {
 		return nil
 	}
 	return h
+}
+
+func (b *builder) context(t reflect.Type) bool {
+	return t != nil && (t == b.r.Context || t == b.r.ReadContext)
+}
+
+// ordinary is a method that does not begin with a context. It is not a handler, but it may have been meant as one.
+func (b *builder) ordinary(name string, t reflect.Type, skip int) {
+	switch {
+	case name == "Run":
+		b.fault("method Run: its first parameter has to be workflow.Context; it has to be %s", shapeRun)
+		return
+	case name == "Init":
+		b.fault("method Init: its first parameter has to be workflow.ReadContext; it has to be %s", shapeInit)
+		return
+	}
+	for i := skip + 1; i < t.NumIn(); i++ {
+		if b.context(t.In(i)) {
+			b.fault("method %s: its context has to be the first parameter", name)
+			return
+		}
+	}
+}
+
+// values finds parameters and results that cannot be sent.
+func (b *builder) values(h *Handler, variadic bool) {
+	if variadic {
+		b.fault("method %s: it is variadic; take a slice, or better a struct", h.Method)
+	}
+	for _, t := range h.Params {
+		switch {
+		case b.context(t):
+			b.fault("method %s: it has more than one context", h.Method)
+		case t.Kind() == reflect.Chan || t.Kind() == reflect.Func:
+			b.fault("method %s: a %s cannot be an argument", h.Method, t.Kind())
+		}
+	}
+	switch t := h.Result; {
+	case t == nil:
+	case t == b.r.Args:
+		b.fault("method %s: workflow.Args are what a dynamic handler takes; they cannot be a result", h.Method)
+	case t.Kind() == reflect.Chan || t.Kind() == reflect.Func:
+		b.fault("method %s: a %s cannot be the result of %s", h.Method, t.Kind(), h.Kind.one())
+	}
 }
 
 // expression is the type of a method expression.
@@ -192,7 +281,9 @@ func (b *builder) kind(h *Handler, out []reflect.Type, read bool) {
 		h.Result = out[0]
 	}
 	answers := h.HasError && len(out) <= 2
-	wrong := func(kind Kind, shape string) { b.fault("method %s: as a %s it has to be %s", h.Method, kind, shape) }
+	wrong := func(kind Kind, shape string) {
+		b.fault("method %s: as %s it has to be %s", h.Method, kind.one(), shape)
+	}
 	switch {
 	case h.Method == "Run":
 		h.Kind = Run
@@ -202,9 +293,9 @@ func (b *builder) kind(h *Handler, out []reflect.Type, read bool) {
 	case h.Method == "Init":
 		h.Kind = Init
 		if !read || len(out) > 1 || len(out) == 1 && !h.HasError {
-			b.fault("method Init: it has to be Init(q workflow.ReadContext, args ... as Run) error, or without a result")
+			b.fault("method Init: it has to be %s", shapeInit)
 		}
-	case read && strings.HasPrefix(h.Method, "Validate"):
+	case read && validates(h.Method) != "":
 		h.Kind = Validator
 		if len(out) != 1 || !h.HasError {
 			wrong(Validator, shapeValidator)
@@ -213,8 +304,6 @@ func (b *builder) kind(h *Handler, out []reflect.Type, read bool) {
 		h.Kind = Query
 		if !answers || h.Result == nil {
 			wrong(Query, shapeQuery)
-		} else if k := h.Result.Kind(); k == reflect.Chan || k == reflect.Func {
-			b.fault("method %s: a %s cannot be the result of a query", h.Method, k)
 		}
 	case len(out) == 0:
 		h.Kind = Signal
@@ -224,6 +313,15 @@ func (b *builder) kind(h *Handler, out []reflect.Type, read bool) {
 			b.fault("method %s: with results it is an update and has to be %s; a signal has none", h.Method, shapeUpdate)
 		}
 	}
+}
+
+// validates is the update that a method validates by its name: Approve for ValidateApprove, none for Validated.
+func validates(method string) string {
+	of, ok := strings.CutPrefix(method, "Validate")
+	if r, _ := utf8.DecodeRuneInString(of); !ok || unicode.IsLower(r) {
+		return ""
+	}
+	return of
 }
 
 // dynamic finds out whether a handler takes any name.
@@ -237,7 +335,7 @@ func (b *builder) dynamic(h *Handler) {
 			b.fault("method %s: a dynamic workflow takes workflow.Args and nothing else", h.Method)
 			return
 		}
-	} else if len(h.Params) != 2 || h.Params[0].Kind() != reflect.String {
+	} else if len(h.Params) != 2 || h.Params[0] != stringType {
 		b.fault("method %s: a dynamic %s has to take %s", h.Method, h.Kind, shapeDynamic)
 		return
 	}
@@ -248,9 +346,10 @@ func (b *builder) dynamic(h *Handler) {
 }
 
 func (b *builder) validator(name string, v *Handler) {
-	of := strings.TrimPrefix(name, "Validate")
+	of := validates(name)
 	u := b.d.methods[of]
 	switch {
+	case b.broken[of]:
 	case u == nil || u.Kind != Update:
 		b.fault("method %s: there is no update %s for it to validate", name, of)
 	case u.Dynamic != v.Dynamic || !slices.Equal(u.Params, v.Params):
@@ -262,16 +361,15 @@ func (b *builder) validator(name string, v *Handler) {
 
 func (b *builder) main() {
 	d := b.d
-	d.Run, d.Init = b.d.methods["Run"], b.d.methods["Init"]
-	if d.Run == nil || d.Run.Kind != Run {
-		if !slices.ContainsFunc(b.faults, func(f string) bool { return strings.HasPrefix(f, "method Run:") }) {
-			b.fault("it has no main method; it needs %s", shapeRun)
-		}
-		return
+	d.Run, d.Init = d.methods["Run"], d.methods["Init"]
+	if d.Run == nil && !b.broken["Run"] {
+		b.fault("it has no main method; it needs %s", shapeRun)
 	}
-	d.Dynamic = d.Run.Dynamic
-	if d.Init != nil && (d.Init.Dynamic != d.Run.Dynamic || !slices.Equal(d.Init.Params, d.Run.Params)) {
-		b.fault("method Init: its parameters are not those of Run")
+	if d.Run != nil {
+		d.Dynamic = d.Run.Dynamic
+		if d.Init != nil && (d.Init.Dynamic != d.Run.Dynamic || !slices.Equal(d.Init.Params, d.Run.Params)) {
+			b.fault("method Init: its parameters are not those of Run")
+		}
 	}
 	if b.name == nil {
 		return
@@ -291,7 +389,7 @@ func (b *builder) place(h *Handler) {
 	if h.Dynamic {
 		slot := map[Kind]**Handler{Signal: &b.d.DynamicSignal, Query: &b.d.DynamicQuery, Update: &b.d.DynamicUpdate}[h.Kind]
 		if *slot != nil {
-			b.fault("methods %s and %s are both dynamic as a %s; there can be one", (*slot).Method, h.Method, h.Kind)
+			b.fault("methods %s and %s are both dynamic as %s; there can be one", (*slot).Method, h.Method, h.Kind.one())
 			return
 		}
 		*slot = h

@@ -29,6 +29,14 @@ var kindNames = map[Kind]string{Run: "main method", Init: "init step", Signal: "
 
 func (k Kind) String() string { return kindNames[k] }
 
+// one is the kind with its article.
+func (k Kind) one() string {
+	if k == Init || k == Update {
+		return "an " + k.String()
+	}
+	return "a " + k.String()
+}
+
 // Rules are the types that tell handlers apart: interfaces for the contexts, and what dynamic handlers get.
 type Rules struct {
 	Context, ReadContext, Args reflect.Type
@@ -81,7 +89,8 @@ var (
 	declared = struct {
 		sync.Mutex
 		options map[reflect.Type][][]Option
-	}{options: map[reflect.Type][][]Option{}}
+		late    map[reflect.Type]bool
+	}{options: map[reflect.Type][][]Option{}, late: map[reflect.Type]bool{}}
 )
 
 type entry struct {
@@ -90,11 +99,15 @@ type entry struct {
 	err  error
 }
 
-// Declare adds options to a type, before its first use. A second declaration of a type is a fault of it.
+// Declare adds options to a type, before its first use. A second declaration of a type is a fault of it, and so is one that
+// comes when the type has been used without it.
 func Declare(t reflect.Type, options ...Option) {
 	declared.Lock()
 	defer declared.Unlock()
 	declared.options[t] = append(declared.options[t], options)
+	if _, used := cache.LoadAndDelete(t); used {
+		declared.late[t] = true
+	}
 }
 
 // Of is the definition of a type, made once. The error is a *DefinitionError. Safe for concurrent use.
@@ -112,14 +125,17 @@ func Of(t reflect.Type, r Rules) (*Definition, error) {
 
 func define(t reflect.Type, r Rules) (*Definition, error) {
 	declared.Lock()
-	sets := declared.options[t]
+	sets, late := declared.options[t], declared.late[t]
 	declared.Unlock()
-	b := &builder{t: t, r: r, d: &Definition{
+	b := &builder{t: t, r: r, broken: map[string]bool{}, d: &Definition{
 		Type: t, Signals: map[string]*Handler{}, Queries: map[string]*Handler{}, Updates: map[string]*Handler{},
 		methods: map[string]*Handler{}, excluded: map[string]bool{},
 	}, settings: settings{names: map[string]string{}, descriptions: map[string]string{}, abandon: map[string]bool{}}}
 	if len(sets) > 1 {
 		b.fault("it is declared %d times", len(sets))
+	}
+	if late {
+		b.fault("it is declared after its first use; declare it by a package-level variable")
 	}
 	for _, set := range sets {
 		for _, o := range set {

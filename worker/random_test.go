@@ -105,7 +105,7 @@ func TestRandomWorkflowsReplay(t *testing.T) {
 		})
 		program := rapid.StringOfN(rapid.RuneFrom([]rune("talcsvxrw")), 0, 6, -1)
 		rapid.Check(t, func(t *rapid.T) {
-			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
 			fine := func(err error) {
 				if err != nil {

@@ -15,7 +15,7 @@ func (r *Run) input() *commonpb.Payloads { return r.started.GetInput() }
 
 // apply folds one event of the outside world in.
 func (r *Run) apply(e *historypb.HistoryEvent) error {
-	r.lastEvent, r.applied = e.EventId, e.EventId
+	r.lastEvent, r.applied = max(r.lastEvent, e.EventId), max(r.applied, e.EventId)
 	switch e.EventType {
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
 		return r.start(e)

@@ -102,6 +102,7 @@ type Run struct {
 	locals      []*LocalActivity
 	versions    map[string]int
 	versionList []string
+	lastID      int64
 	sideID      int64
 	localID     int64
 	names       runtimeHandlers
@@ -184,13 +185,23 @@ func (r *Run) Activate(a *replay.Activation, task *Task) (err error) {
 			r.markers = append(r.markers, e)
 		}
 	}
+	// Messages first, in the order in which they came: their handlers start before what the other events wake.
 	for _, e := range a.Events {
 		updates = r.deliverUpdates(updates, e.EventId)
-		if err := r.apply(e); err != nil {
-			return err
+		if isMessage(e.EventType) {
+			if err := r.apply(e); err != nil {
+				return err
+			}
 		}
 	}
 	r.deliverUpdates(updates, 1<<62)
+	for _, e := range a.Events {
+		if !isMessage(e.EventType) {
+			if err := r.apply(e); err != nil {
+				return err
+			}
+		}
+	}
 	r.lastEvent = a.StartedEventID
 	if !r.began {
 		if r.Info.Type == "" {
@@ -210,6 +221,16 @@ func (r *Run) Activate(a *replay.Activation, task *Task) (err error) {
 		return nil // local activities may add commands before the answer goes out
 	}
 	return r.Confirm(a.Commands)
+}
+
+// isMessage says which events start handlers; the one that begins the run constructs their state.
+func isMessage(t enumspb.EventType) bool {
+	switch t {
+	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED,
+		enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ADMITTED:
+		return true
+	}
+	return false
 }
 
 // Confirm binds commands to their events.
@@ -295,15 +316,17 @@ func (r *Run) command(c *commandpb.Command, name string, bind func(*historypb.Hi
 	return cmd
 }
 
-// nextID is the ID of the event that the next command makes. It names activities and timers, as in other SDKs.
+// nextID names an activity, a timer or a child: the ID of the event that the command makes, as in other SDKs. Where commands
+// were taken back, that has been another's name, so it goes on from the last one: no two have one name in the life of a run.
 func (r *Run) nextID() string {
-	n := 0
+	n := int64(0)
 	for _, c := range r.commands {
 		if c.Proto != nil {
 			n++
 		}
 	}
-	return fmt.Sprint(r.startedID + 2 + int64(n))
+	r.lastID = max(r.startedID+2+n, r.lastID+1)
+	return fmt.Sprint(r.lastID)
 }
 
 // where is the first frame outside of the SDK.

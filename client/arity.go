@@ -9,17 +9,17 @@ import (
 	"github.com/perdure/perdure/internal/flow"
 )
 
-// Start0 starts a workflow whose Run has 0 argument(s).
+// Start0 starts a workflow whose Run has no arguments.
 func Start0[W, R any](ctx context.Context, c *Client, run func(W, flow.Context) (R, error), o StartOptions) (*Handle[W, R], error) {
 	return start[W, R](ctx, c, run, o)
 }
 
-// StartVoid0 starts a workflow whose Run has 0 argument(s) and no result.
+// StartVoid0 starts a workflow whose Run has no arguments and no result.
 func StartVoid0[W any](ctx context.Context, c *Client, run func(W, flow.Context) error, o StartOptions) (*Handle[W, converter.None], error) {
 	return start[W, converter.None](ctx, c, run, o)
 }
 
-// WithStart0 is the start half, with 0 argument(s), of SignalWithStart and UpdateWithStart.
+// WithStart0 is the start half, with no arguments, of SignalWithStart and UpdateWithStart.
 func WithStart0[W, R any](run func(W, flow.Context) (R, error), o StartOptions) *StartOperation[W, R] {
 	return withStart[W, R](run, o)
 }
@@ -29,53 +29,69 @@ func WithStartVoid0[W any](run func(W, flow.Context) error, o StartOptions) *Sta
 	return withStart[W, converter.None](run, o)
 }
 
-// Signal0 sends a signal with 0 argument(s).
+// Signal0 sends a signal with no arguments.
 func Signal0[W any](ctx context.Context, to Target[W], method func(W, flow.Context)) error {
 	return signal[W](ctx, to, method)
 }
 
-// SignalWithStart0 sends a signal with 0 argument(s) and starts the workflow if it is not running, in one step.
+// SignalWithStart0 sends a signal with no arguments and starts the workflow if it is not running, in one step.
 func SignalWithStart0[W, R any](ctx context.Context, c *Client, op *StartOperation[W, R], method func(W, flow.Context)) (*Handle[W, R], error) {
 	return signalWithStart[W, R](ctx, c, op, method)
 }
 
-// Query asks a query with 0 argument(s).
-func Query[W, Q any](ctx context.Context, to Target[W], method func(W, flow.ReadContext) (Q, error)) (Q, error) {
-	return query[W, Q](ctx, to, method)
+// Query asks a query with no arguments.
+func Query[W, Q any](ctx context.Context, to Target[W], method func(W, flow.ReadContext) (Q, error), o ...QueryOption) (Q, error) {
+	return query[W, Q](ctx, to, method, o)
 }
 
-// Update0 makes an update with 0 argument(s) and waits for its result.
-func Update0[W, U any](ctx context.Context, to Target[W], method func(W, flow.Context) (U, error)) (U, error) {
-	return update[W, U](ctx, to, method)
+// Update0 makes an update with no arguments and waits for its result.
+func Update0[W, U any](ctx context.Context, to Target[W], method func(W, flow.Context) (U, error), o ...UpdateOption) (U, error) {
+	return update[W, U](ctx, to, method, o)
 }
 
-// UpdateVoid0 makes an update with 0 argument(s) and no result, and waits for its end.
-func UpdateVoid0[W any](ctx context.Context, to Target[W], method func(W, flow.Context) error) error {
-	_, err := update[W, converter.None](ctx, to, method)
+// UpdateVoid0 makes an update with no arguments and no result, and waits for its end.
+func UpdateVoid0[W any](ctx context.Context, to Target[W], method func(W, flow.Context) error, o ...UpdateOption) error {
+	_, err := update[W, converter.None](ctx, to, method, o)
 	return err
 }
 
-// StartUpdate0 makes an update with 0 argument(s) and waits until it is accepted.
+// StartUpdate0 makes an update with no arguments and waits until it is as far as o.WaitFor says.
 func StartUpdate0[W, U any](ctx context.Context, to Target[W], method func(W, flow.Context) (U, error), o UpdateOptions) (*UpdateHandle[U], error) {
 	return startUpdate[W, U](ctx, to, method, o)
 }
 
-// UpdateWithStart0 makes an update with 0 argument(s), starting the workflow if it is not running, and waits for its result.
-func UpdateWithStart0[W, R, U any](ctx context.Context, c *Client, op *StartOperation[W, R], method func(W, flow.Context) (U, error)) (U, error) {
-	return updateWithStart[W, R, U](ctx, c, op, method)
+// StartUpdateVoid0 is StartUpdate0 for an update without a result.
+func StartUpdateVoid0[W any](ctx context.Context, to Target[W], method func(W, flow.Context) error, o UpdateOptions) (*UpdateHandle[converter.None], error) {
+	return startUpdate[W, converter.None](ctx, to, method, o)
 }
 
-// Start starts a workflow whose Run has 1 argument(s).
+// UpdateWithStart0 makes an update with no arguments, starting the workflow if it is not running, and waits for its result.
+func UpdateWithStart0[W, R, U any](ctx context.Context, c *Client, op *StartOperation[W, R], method func(W, flow.Context) (U, error), o ...UpdateOption) (U, error) {
+	return updateWithStart[W, R, U](ctx, c, op, method, o)
+}
+
+// UpdateWithStartVoid0 is UpdateWithStart0 for an update without a result.
+func UpdateWithStartVoid0[W, R any](ctx context.Context, c *Client, op *StartOperation[W, R], method func(W, flow.Context) error, o ...UpdateOption) error {
+	_, err := updateWithStart[W, R, converter.None](ctx, c, op, method, o)
+	return err
+}
+
+// StartUpdateWithStart0 is UpdateWithStart0 that waits until the update is as far as o.WaitFor says.
+func StartUpdateWithStart0[W, R, U any](ctx context.Context, c *Client, op *StartOperation[W, R], method func(W, flow.Context) (U, error), o UpdateOptions) (*UpdateHandle[U], error) {
+	return startUpdateWithStart[W, R, U](ctx, c, op, method, o)
+}
+
+// Start starts a workflow whose Run has one argument.
 func Start[W, A, R any](ctx context.Context, c *Client, run func(W, flow.Context, A) (R, error), x A, o StartOptions) (*Handle[W, R], error) {
 	return start[W, R](ctx, c, run, o, x)
 }
 
-// StartVoid starts a workflow whose Run has 1 argument(s) and no result.
+// StartVoid starts a workflow whose Run has one argument and no result.
 func StartVoid[W, A any](ctx context.Context, c *Client, run func(W, flow.Context, A) error, x A, o StartOptions) (*Handle[W, converter.None], error) {
 	return start[W, converter.None](ctx, c, run, o, x)
 }
 
-// WithStart is the start half, with 1 argument(s), of SignalWithStart and UpdateWithStart.
+// WithStart is the start half, with one argument, of SignalWithStart and UpdateWithStart.
 func WithStart[W, A, R any](run func(W, flow.Context, A) (R, error), x A, o StartOptions) *StartOperation[W, R] {
 	return withStart[W, R](run, o, x)
 }
@@ -85,53 +101,69 @@ func WithStartVoid[W, A any](run func(W, flow.Context, A) error, x A, o StartOpt
 	return withStart[W, converter.None](run, o, x)
 }
 
-// Signal sends a signal with 1 argument(s).
+// Signal sends a signal with one argument.
 func Signal[W, A any](ctx context.Context, to Target[W], method func(W, flow.Context, A), x A) error {
 	return signal[W](ctx, to, method, x)
 }
 
-// SignalWithStart sends a signal with 1 argument(s) and starts the workflow if it is not running, in one step.
+// SignalWithStart sends a signal with one argument and starts the workflow if it is not running, in one step.
 func SignalWithStart[W, A, R any](ctx context.Context, c *Client, op *StartOperation[W, R], method func(W, flow.Context, A), x A) (*Handle[W, R], error) {
 	return signalWithStart[W, R](ctx, c, op, method, x)
 }
 
-// Query1 asks a query with 1 argument(s).
-func Query1[W, A, Q any](ctx context.Context, to Target[W], method func(W, flow.ReadContext, A) (Q, error), x A) (Q, error) {
-	return query[W, Q](ctx, to, method, x)
+// Query1 asks a query with one argument.
+func Query1[W, A, Q any](ctx context.Context, to Target[W], method func(W, flow.ReadContext, A) (Q, error), x A, o ...QueryOption) (Q, error) {
+	return query[W, Q](ctx, to, method, o, x)
 }
 
-// Update makes an update with 1 argument(s) and waits for its result.
-func Update[W, A, U any](ctx context.Context, to Target[W], method func(W, flow.Context, A) (U, error), x A) (U, error) {
-	return update[W, U](ctx, to, method, x)
+// Update makes an update with one argument and waits for its result.
+func Update[W, A, U any](ctx context.Context, to Target[W], method func(W, flow.Context, A) (U, error), x A, o ...UpdateOption) (U, error) {
+	return update[W, U](ctx, to, method, o, x)
 }
 
-// UpdateVoid makes an update with 1 argument(s) and no result, and waits for its end.
-func UpdateVoid[W, A any](ctx context.Context, to Target[W], method func(W, flow.Context, A) error, x A) error {
-	_, err := update[W, converter.None](ctx, to, method, x)
+// UpdateVoid makes an update with one argument and no result, and waits for its end.
+func UpdateVoid[W, A any](ctx context.Context, to Target[W], method func(W, flow.Context, A) error, x A, o ...UpdateOption) error {
+	_, err := update[W, converter.None](ctx, to, method, o, x)
 	return err
 }
 
-// StartUpdate makes an update with 1 argument(s) and waits until it is accepted.
+// StartUpdate makes an update with one argument and waits until it is as far as o.WaitFor says.
 func StartUpdate[W, A, U any](ctx context.Context, to Target[W], method func(W, flow.Context, A) (U, error), x A, o UpdateOptions) (*UpdateHandle[U], error) {
 	return startUpdate[W, U](ctx, to, method, o, x)
 }
 
-// UpdateWithStart makes an update with 1 argument(s), starting the workflow if it is not running, and waits for its result.
-func UpdateWithStart[W, A, R, U any](ctx context.Context, c *Client, op *StartOperation[W, R], method func(W, flow.Context, A) (U, error), x A) (U, error) {
-	return updateWithStart[W, R, U](ctx, c, op, method, x)
+// StartUpdateVoid is StartUpdate for an update without a result.
+func StartUpdateVoid[W, A any](ctx context.Context, to Target[W], method func(W, flow.Context, A) error, x A, o UpdateOptions) (*UpdateHandle[converter.None], error) {
+	return startUpdate[W, converter.None](ctx, to, method, o, x)
 }
 
-// Start2 starts a workflow whose Run has 2 argument(s).
+// UpdateWithStart makes an update with one argument, starting the workflow if it is not running, and waits for its result.
+func UpdateWithStart[W, A, R, U any](ctx context.Context, c *Client, op *StartOperation[W, R], method func(W, flow.Context, A) (U, error), x A, o ...UpdateOption) (U, error) {
+	return updateWithStart[W, R, U](ctx, c, op, method, o, x)
+}
+
+// UpdateWithStartVoid is UpdateWithStart for an update without a result.
+func UpdateWithStartVoid[W, A, R any](ctx context.Context, c *Client, op *StartOperation[W, R], method func(W, flow.Context, A) error, x A, o ...UpdateOption) error {
+	_, err := updateWithStart[W, R, converter.None](ctx, c, op, method, o, x)
+	return err
+}
+
+// StartUpdateWithStart is UpdateWithStart that waits until the update is as far as o.WaitFor says.
+func StartUpdateWithStart[W, A, R, U any](ctx context.Context, c *Client, op *StartOperation[W, R], method func(W, flow.Context, A) (U, error), x A, o UpdateOptions) (*UpdateHandle[U], error) {
+	return startUpdateWithStart[W, R, U](ctx, c, op, method, o, x)
+}
+
+// Start2 starts a workflow whose Run has two arguments.
 func Start2[W, A, B, R any](ctx context.Context, c *Client, run func(W, flow.Context, A, B) (R, error), x A, y B, o StartOptions) (*Handle[W, R], error) {
 	return start[W, R](ctx, c, run, o, x, y)
 }
 
-// StartVoid2 starts a workflow whose Run has 2 argument(s) and no result.
+// StartVoid2 starts a workflow whose Run has two arguments and no result.
 func StartVoid2[W, A, B any](ctx context.Context, c *Client, run func(W, flow.Context, A, B) error, x A, y B, o StartOptions) (*Handle[W, converter.None], error) {
 	return start[W, converter.None](ctx, c, run, o, x, y)
 }
 
-// WithStart2 is the start half, with 2 argument(s), of SignalWithStart and UpdateWithStart.
+// WithStart2 is the start half, with two arguments, of SignalWithStart and UpdateWithStart.
 func WithStart2[W, A, B, R any](run func(W, flow.Context, A, B) (R, error), x A, y B, o StartOptions) *StartOperation[W, R] {
 	return withStart[W, R](run, o, x, y)
 }
@@ -141,53 +173,69 @@ func WithStartVoid2[W, A, B any](run func(W, flow.Context, A, B) error, x A, y B
 	return withStart[W, converter.None](run, o, x, y)
 }
 
-// Signal2 sends a signal with 2 argument(s).
+// Signal2 sends a signal with two arguments.
 func Signal2[W, A, B any](ctx context.Context, to Target[W], method func(W, flow.Context, A, B), x A, y B) error {
 	return signal[W](ctx, to, method, x, y)
 }
 
-// SignalWithStart2 sends a signal with 2 argument(s) and starts the workflow if it is not running, in one step.
+// SignalWithStart2 sends a signal with two arguments and starts the workflow if it is not running, in one step.
 func SignalWithStart2[W, A, B, R any](ctx context.Context, c *Client, op *StartOperation[W, R], method func(W, flow.Context, A, B), x A, y B) (*Handle[W, R], error) {
 	return signalWithStart[W, R](ctx, c, op, method, x, y)
 }
 
-// Query2 asks a query with 2 argument(s).
-func Query2[W, A, B, Q any](ctx context.Context, to Target[W], method func(W, flow.ReadContext, A, B) (Q, error), x A, y B) (Q, error) {
-	return query[W, Q](ctx, to, method, x, y)
+// Query2 asks a query with two arguments.
+func Query2[W, A, B, Q any](ctx context.Context, to Target[W], method func(W, flow.ReadContext, A, B) (Q, error), x A, y B, o ...QueryOption) (Q, error) {
+	return query[W, Q](ctx, to, method, o, x, y)
 }
 
-// Update2 makes an update with 2 argument(s) and waits for its result.
-func Update2[W, A, B, U any](ctx context.Context, to Target[W], method func(W, flow.Context, A, B) (U, error), x A, y B) (U, error) {
-	return update[W, U](ctx, to, method, x, y)
+// Update2 makes an update with two arguments and waits for its result.
+func Update2[W, A, B, U any](ctx context.Context, to Target[W], method func(W, flow.Context, A, B) (U, error), x A, y B, o ...UpdateOption) (U, error) {
+	return update[W, U](ctx, to, method, o, x, y)
 }
 
-// UpdateVoid2 makes an update with 2 argument(s) and no result, and waits for its end.
-func UpdateVoid2[W, A, B any](ctx context.Context, to Target[W], method func(W, flow.Context, A, B) error, x A, y B) error {
-	_, err := update[W, converter.None](ctx, to, method, x, y)
+// UpdateVoid2 makes an update with two arguments and no result, and waits for its end.
+func UpdateVoid2[W, A, B any](ctx context.Context, to Target[W], method func(W, flow.Context, A, B) error, x A, y B, o ...UpdateOption) error {
+	_, err := update[W, converter.None](ctx, to, method, o, x, y)
 	return err
 }
 
-// StartUpdate2 makes an update with 2 argument(s) and waits until it is accepted.
+// StartUpdate2 makes an update with two arguments and waits until it is as far as o.WaitFor says.
 func StartUpdate2[W, A, B, U any](ctx context.Context, to Target[W], method func(W, flow.Context, A, B) (U, error), x A, y B, o UpdateOptions) (*UpdateHandle[U], error) {
 	return startUpdate[W, U](ctx, to, method, o, x, y)
 }
 
-// UpdateWithStart2 makes an update with 2 argument(s), starting the workflow if it is not running, and waits for its result.
-func UpdateWithStart2[W, A, B, R, U any](ctx context.Context, c *Client, op *StartOperation[W, R], method func(W, flow.Context, A, B) (U, error), x A, y B) (U, error) {
-	return updateWithStart[W, R, U](ctx, c, op, method, x, y)
+// StartUpdateVoid2 is StartUpdate2 for an update without a result.
+func StartUpdateVoid2[W, A, B any](ctx context.Context, to Target[W], method func(W, flow.Context, A, B) error, x A, y B, o UpdateOptions) (*UpdateHandle[converter.None], error) {
+	return startUpdate[W, converter.None](ctx, to, method, o, x, y)
 }
 
-// Start3 starts a workflow whose Run has 3 argument(s).
+// UpdateWithStart2 makes an update with two arguments, starting the workflow if it is not running, and waits for its result.
+func UpdateWithStart2[W, A, B, R, U any](ctx context.Context, c *Client, op *StartOperation[W, R], method func(W, flow.Context, A, B) (U, error), x A, y B, o ...UpdateOption) (U, error) {
+	return updateWithStart[W, R, U](ctx, c, op, method, o, x, y)
+}
+
+// UpdateWithStartVoid2 is UpdateWithStart2 for an update without a result.
+func UpdateWithStartVoid2[W, A, B, R any](ctx context.Context, c *Client, op *StartOperation[W, R], method func(W, flow.Context, A, B) error, x A, y B, o ...UpdateOption) error {
+	_, err := updateWithStart[W, R, converter.None](ctx, c, op, method, o, x, y)
+	return err
+}
+
+// StartUpdateWithStart2 is UpdateWithStart2 that waits until the update is as far as o.WaitFor says.
+func StartUpdateWithStart2[W, A, B, R, U any](ctx context.Context, c *Client, op *StartOperation[W, R], method func(W, flow.Context, A, B) (U, error), x A, y B, o UpdateOptions) (*UpdateHandle[U], error) {
+	return startUpdateWithStart[W, R, U](ctx, c, op, method, o, x, y)
+}
+
+// Start3 starts a workflow whose Run has three arguments.
 func Start3[W, A, B, C, R any](ctx context.Context, c *Client, run func(W, flow.Context, A, B, C) (R, error), x A, y B, z C, o StartOptions) (*Handle[W, R], error) {
 	return start[W, R](ctx, c, run, o, x, y, z)
 }
 
-// StartVoid3 starts a workflow whose Run has 3 argument(s) and no result.
+// StartVoid3 starts a workflow whose Run has three arguments and no result.
 func StartVoid3[W, A, B, C any](ctx context.Context, c *Client, run func(W, flow.Context, A, B, C) error, x A, y B, z C, o StartOptions) (*Handle[W, converter.None], error) {
 	return start[W, converter.None](ctx, c, run, o, x, y, z)
 }
 
-// WithStart3 is the start half, with 3 argument(s), of SignalWithStart and UpdateWithStart.
+// WithStart3 is the start half, with three arguments, of SignalWithStart and UpdateWithStart.
 func WithStart3[W, A, B, C, R any](run func(W, flow.Context, A, B, C) (R, error), x A, y B, z C, o StartOptions) *StartOperation[W, R] {
 	return withStart[W, R](run, o, x, y, z)
 }
@@ -197,38 +245,54 @@ func WithStartVoid3[W, A, B, C any](run func(W, flow.Context, A, B, C) error, x 
 	return withStart[W, converter.None](run, o, x, y, z)
 }
 
-// Signal3 sends a signal with 3 argument(s).
+// Signal3 sends a signal with three arguments.
 func Signal3[W, A, B, C any](ctx context.Context, to Target[W], method func(W, flow.Context, A, B, C), x A, y B, z C) error {
 	return signal[W](ctx, to, method, x, y, z)
 }
 
-// SignalWithStart3 sends a signal with 3 argument(s) and starts the workflow if it is not running, in one step.
+// SignalWithStart3 sends a signal with three arguments and starts the workflow if it is not running, in one step.
 func SignalWithStart3[W, A, B, C, R any](ctx context.Context, c *Client, op *StartOperation[W, R], method func(W, flow.Context, A, B, C), x A, y B, z C) (*Handle[W, R], error) {
 	return signalWithStart[W, R](ctx, c, op, method, x, y, z)
 }
 
-// Query3 asks a query with 3 argument(s).
-func Query3[W, A, B, C, Q any](ctx context.Context, to Target[W], method func(W, flow.ReadContext, A, B, C) (Q, error), x A, y B, z C) (Q, error) {
-	return query[W, Q](ctx, to, method, x, y, z)
+// Query3 asks a query with three arguments.
+func Query3[W, A, B, C, Q any](ctx context.Context, to Target[W], method func(W, flow.ReadContext, A, B, C) (Q, error), x A, y B, z C, o ...QueryOption) (Q, error) {
+	return query[W, Q](ctx, to, method, o, x, y, z)
 }
 
-// Update3 makes an update with 3 argument(s) and waits for its result.
-func Update3[W, A, B, C, U any](ctx context.Context, to Target[W], method func(W, flow.Context, A, B, C) (U, error), x A, y B, z C) (U, error) {
-	return update[W, U](ctx, to, method, x, y, z)
+// Update3 makes an update with three arguments and waits for its result.
+func Update3[W, A, B, C, U any](ctx context.Context, to Target[W], method func(W, flow.Context, A, B, C) (U, error), x A, y B, z C, o ...UpdateOption) (U, error) {
+	return update[W, U](ctx, to, method, o, x, y, z)
 }
 
-// UpdateVoid3 makes an update with 3 argument(s) and no result, and waits for its end.
-func UpdateVoid3[W, A, B, C any](ctx context.Context, to Target[W], method func(W, flow.Context, A, B, C) error, x A, y B, z C) error {
-	_, err := update[W, converter.None](ctx, to, method, x, y, z)
+// UpdateVoid3 makes an update with three arguments and no result, and waits for its end.
+func UpdateVoid3[W, A, B, C any](ctx context.Context, to Target[W], method func(W, flow.Context, A, B, C) error, x A, y B, z C, o ...UpdateOption) error {
+	_, err := update[W, converter.None](ctx, to, method, o, x, y, z)
 	return err
 }
 
-// StartUpdate3 makes an update with 3 argument(s) and waits until it is accepted.
+// StartUpdate3 makes an update with three arguments and waits until it is as far as o.WaitFor says.
 func StartUpdate3[W, A, B, C, U any](ctx context.Context, to Target[W], method func(W, flow.Context, A, B, C) (U, error), x A, y B, z C, o UpdateOptions) (*UpdateHandle[U], error) {
 	return startUpdate[W, U](ctx, to, method, o, x, y, z)
 }
 
-// UpdateWithStart3 makes an update with 3 argument(s), starting the workflow if it is not running, and waits for its result.
-func UpdateWithStart3[W, A, B, C, R, U any](ctx context.Context, c *Client, op *StartOperation[W, R], method func(W, flow.Context, A, B, C) (U, error), x A, y B, z C) (U, error) {
-	return updateWithStart[W, R, U](ctx, c, op, method, x, y, z)
+// StartUpdateVoid3 is StartUpdate3 for an update without a result.
+func StartUpdateVoid3[W, A, B, C any](ctx context.Context, to Target[W], method func(W, flow.Context, A, B, C) error, x A, y B, z C, o UpdateOptions) (*UpdateHandle[converter.None], error) {
+	return startUpdate[W, converter.None](ctx, to, method, o, x, y, z)
+}
+
+// UpdateWithStart3 makes an update with three arguments, starting the workflow if it is not running, and waits for its result.
+func UpdateWithStart3[W, A, B, C, R, U any](ctx context.Context, c *Client, op *StartOperation[W, R], method func(W, flow.Context, A, B, C) (U, error), x A, y B, z C, o ...UpdateOption) (U, error) {
+	return updateWithStart[W, R, U](ctx, c, op, method, o, x, y, z)
+}
+
+// UpdateWithStartVoid3 is UpdateWithStart3 for an update without a result.
+func UpdateWithStartVoid3[W, A, B, C, R any](ctx context.Context, c *Client, op *StartOperation[W, R], method func(W, flow.Context, A, B, C) error, x A, y B, z C, o ...UpdateOption) error {
+	_, err := updateWithStart[W, R, converter.None](ctx, c, op, method, o, x, y, z)
+	return err
+}
+
+// StartUpdateWithStart3 is UpdateWithStart3 that waits until the update is as far as o.WaitFor says.
+func StartUpdateWithStart3[W, A, B, C, R, U any](ctx context.Context, c *Client, op *StartOperation[W, R], method func(W, flow.Context, A, B, C) (U, error), x A, y B, z C, o UpdateOptions) (*UpdateHandle[U], error) {
+	return startUpdateWithStart[W, R, U](ctx, c, op, method, o, x, y, z)
 }

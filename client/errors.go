@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
@@ -107,16 +108,8 @@ func passes(err error) bool {
 		one := culprit(err)
 		return one == err || passes(one)
 	}
-	switch err := err.(type) {
-	case *serviceerror.Unavailable, *serviceerror.NamespaceUnavailable, *serviceerror.ResourceExhausted, *serviceerror.Aborted, *serviceerror.MultiOperationAborted:
-		return true
-	case serviceerror.ServiceError:
-		switch err.Status().Code() {
-		case codes.Unavailable, codes.ResourceExhausted, codes.Aborted:
-			return true
-		}
-	}
-	return false
+	said, ok := err.(serviceerror.ServiceError)
+	return ok && slices.Contains([]codes.Code{codes.Unavailable, codes.ResourceExhausted, codes.Aborted}, said.Status().Code())
 }
 
 // ended adds what ended ctx, for errors.Is, to what the service said because of it.

@@ -27,8 +27,11 @@ type Any struct{}
 
 // Handle is a workflow of type W whose Run gives an R. Safe for concurrent use.
 type Handle[W, R any] struct {
-	c                 *Client
-	id, run, firstRun string
+	c        *Client
+	id       string
+	run      string // messages go there; empty: to the current run
+	firstRun string // of the chain, where it is known: messages go to no other
+	from     string // where Result and History begin
 }
 
 // AnyHandle is one of which nothing is known: messages go by name, results are decoded when asked.
@@ -50,7 +53,7 @@ func (h *Handle[W, R]) ref() *ref { return &ref{h.c, h.id, h.run, h.firstRun} }
 
 // HandleOf is a handle of a workflow that is known by its ID. With an empty run ID messages go to the run that is current then.
 func HandleOf[W, R any](c *Client, workflowID, runID string) *Handle[W, R] {
-	return &Handle[W, R]{c: c, id: workflowID, run: runID}
+	return &Handle[W, R]{c: c, id: workflowID, run: runID, from: runID}
 }
 
 // Handle is one of a workflow of any type.
@@ -61,17 +64,32 @@ func (c *Client) Handle(workflowID, runID string) *AnyHandle {
 // ID is the workflow's.
 func (h *Handle[W, R]) ID() string { return h.id }
 
-// FirstRunID is the run that Start made; empty for a handle made of an ID.
-func (h *Handle[W, R]) FirstRunID() string { return h.firstRun }
+// RunID is the run that messages go to. It is empty when that is the current one, as for a handle from Start.
+func (h *Handle[W, R]) RunID() string { return h.run }
+
+// FirstRunID is the run that a start answered with, empty for a handle made of an ID. It is the first of its chain unless the
+// workflow was running already and had continued as new; messages are held to the chain only where it is known to be the first.
+func (h *Handle[W, R]) FirstRunID() string {
+	if h.run != "" {
+		return ""
+	}
+	return h.from
+}
+
+// begun is the handle of a workflow that a start answered with. Only a run that was made then is the first one of its chain.
+func begun[W, R any](c *Client, id, run string, made bool) *Handle[W, R] {
+	h := &Handle[W, R]{c: c, id: id, from: run}
+	if made {
+		h.firstRun = run
+	}
+	return h
+}
 
 // Result waits for the end, following runs that continue this one. The error is a *WorkflowFailedError when the workflow ended
 // in another way than completed.
 func (h *Handle[W, R]) Result(ctx context.Context) (R, error) {
 	var out R
-	run := h.run
-	if run == "" {
-		run = h.firstRun
-	}
+	run := h.from
 	for {
 		e, err := h.ref().closing(ctx, run)
 		if err != nil {
@@ -183,10 +201,7 @@ func (h *Handle[W, R]) Describe(ctx context.Context) (*workflowservice.DescribeW
 // History are the events of the run so far.
 func (h *Handle[W, R]) History(ctx context.Context) iter.Seq2[*historypb.HistoryEvent, error] {
 	return func(yield func(*historypb.HistoryEvent, error) bool) {
-		run := h.run
-		if run == "" {
-			run = h.firstRun
-		}
+		run := h.from
 		for token := []byte(nil); ; {
 			page, err := retrying(ctx, func(ctx context.Context) (*workflowservice.GetWorkflowExecutionHistoryResponse, error) {
 				return h.c.service.GetWorkflowExecutionHistory(ctx, &workflowservice.GetWorkflowExecutionHistoryRequest{
@@ -257,35 +272,52 @@ func (r *ref) signal(ctx context.Context, name string, args []any) error {
 	request := &workflowservice.SignalWorkflowExecutionRequest{
 		Namespace: r.c.o.Namespace, WorkflowExecution: r.execution(), SignalName: name, Input: input, Identity: r.c.o.Identity, RequestId: uuid.NewString(),
 	}
-	_, err = retrying(ctx, func(ctx context.Context) (*workflowservice.SignalWorkflowExecutionResponse, error) {
+	call := &Call{Kind: CallSignal, WorkflowID: r.id, Message: name}
+	_, err = send(ctx, r.c, call, func(ctx context.Context, header *commonpb.Header) (*workflowservice.SignalWorkflowExecutionResponse, error) {
+		request.Header = header
 		return r.c.service.SignalWorkflowExecution(ctx, request)
 	})
 	return typed(r.id, err)
 }
 
-func query[W, Q any](ctx context.Context, to Target[W], method any, args ...any) (Q, error) {
+// QueryOption changes one query.
+type QueryOption func(*workflowservice.QueryWorkflowRequest)
+
+// RejectQuery says which workflows this query is not put to, whatever Options.QueryReject says.
+func RejectQuery(when enumspb.QueryRejectCondition) QueryOption {
+	return func(r *workflowservice.QueryWorkflowRequest) { r.QueryRejectCondition = when }
+}
+
+func query[W, Q any](ctx context.Context, to Target[W], method any, o []QueryOption, args ...any) (Q, error) {
 	var out Q
 	_, h, err := lookup[W](handlers.Query, method)
 	if err != nil {
 		return out, err
 	}
 	var w W
-	v, err := to.target(w).query(ctx, h.Name, args)
+	v, err := to.target(w).query(ctx, h.Name, args, o...)
 	if err != nil {
 		return out, err
 	}
 	return out, v.Get(&out)
 }
 
-func (r *ref) query(ctx context.Context, name string, args []any) (converter.Value, error) {
+func (r *ref) query(ctx context.Context, name string, args []any, o ...QueryOption) (converter.Value, error) {
 	input, err := converter.ToPayloads(r.c.o.Converter, args...)
 	if err != nil {
 		return converter.Value{}, err
 	}
-	answer, err := retrying(ctx, func(ctx context.Context) (*workflowservice.QueryWorkflowResponse, error) {
-		return r.c.service.QueryWorkflow(ctx, &workflowservice.QueryWorkflowRequest{
-			Namespace: r.c.o.Namespace, Execution: r.execution(), Query: &querypb.WorkflowQuery{QueryType: name, QueryArgs: input},
-		})
+	request := &workflowservice.QueryWorkflowRequest{
+		Namespace: r.c.o.Namespace, Execution: r.execution(), Query: &querypb.WorkflowQuery{QueryType: name, QueryArgs: input},
+		QueryRejectCondition: r.c.o.QueryReject,
+	}
+	for _, option := range o {
+		option(request)
+	}
+	call := &Call{Kind: CallQuery, WorkflowID: r.id, Message: name}
+	answer, err := send(ctx, r.c, call, func(ctx context.Context, header *commonpb.Header) (*workflowservice.QueryWorkflowResponse, error) {
+		request.Query.Header = header
+		return r.c.service.QueryWorkflow(ctx, request)
 	})
 	var failed *serviceerror.QueryFailed
 	switch {
@@ -301,6 +333,14 @@ func (r *ref) query(ctx context.Context, name string, args []any) (converter.Val
 		return converter.Value{}, &QueryRejectedError{answer.QueryRejected.Status}
 	}
 	return converter.NewValue(r.c.o.Converter, answer.QueryResult), nil
+}
+
+// Count is the number of workflows that a visibility query selects.
+func (c *Client) Count(ctx context.Context, query string) (int64, error) {
+	answer, err := retrying(ctx, func(ctx context.Context) (*workflowservice.CountWorkflowExecutionsResponse, error) {
+		return c.service.CountWorkflowExecutions(ctx, &workflowservice.CountWorkflowExecutionsRequest{Namespace: c.o.Namespace, Query: query})
+	})
+	return answer.GetCount(), err
 }
 
 // List are the workflows that a visibility query selects.

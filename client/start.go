@@ -2,11 +2,13 @@ package client
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
+	sdkpb "go.temporal.io/api/sdk/v1"
 	taskqueuepb "go.temporal.io/api/taskqueue/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -29,7 +31,13 @@ type StartOptions struct {
 	Retry                                     *RetryPolicy
 	Cron                                      string
 	StartDelay                                time.Duration
-	Memo, SearchAttributes                    map[string]any
+	Memo                                      map[string]any
+	// SearchAttributes have string, bool, int64, float64, time.Time or []string values, as their types in the namespace ask.
+	SearchAttributes map[string]any
+	// Summary, of one line, and Details, which may be Markdown, are what UI and CLI show of the workflow from its start.
+	Summary, Details string
+	// Priority of the workflow's tasks and of what it starts: 1 is the highest, 0 the default.
+	Priority int
 	// RequestID makes a repeated start one. Random when empty.
 	RequestID string
 }
@@ -39,31 +47,30 @@ func start[W, R any](ctx context.Context, c *Client, run any, o StartOptions, ar
 	if err != nil {
 		return nil, err
 	}
-	id, runID, err := c.start(ctx, d.Name, o, args)
-	if err != nil {
-		return nil, err
-	}
-	return &Handle[W, R]{c: c, id: id, firstRun: runID}, nil
+	return startNamed[W, R](ctx, c, d.Name, o, args)
 }
 
 // StartByName starts a workflow that has no Go type.
 func (c *Client) StartByName(ctx context.Context, name string, o StartOptions, args ...any) (*AnyHandle, error) {
-	id, runID, err := c.start(ctx, name, o, args)
+	return startNamed[Any, converter.Value](ctx, c, name, o, args)
+}
+
+func startNamed[W, R any](ctx context.Context, c *Client, name string, o StartOptions, args []any) (*Handle[W, R], error) {
+	request, err := c.startRequest(name, o, args)
 	if err != nil {
 		return nil, err
 	}
-	return &AnyHandle{c: c, id: id, firstRun: runID}, nil
-}
-
-func (c *Client) start(ctx context.Context, name string, o StartOptions, args []any) (id, run string, err error) {
-	request, err := c.startRequest(name, o, args)
-	if err != nil {
-		return "", "", err
-	}
-	started, err := retrying(ctx, func(ctx context.Context) (*workflowservice.StartWorkflowExecutionResponse, error) {
+	call := &Call{Kind: CallStart, WorkflowID: request.WorkflowId, WorkflowType: name}
+	started, err := send(ctx, c, call, func(ctx context.Context, header *commonpb.Header) (*workflowservice.StartWorkflowExecutionResponse, error) {
+		request.Header = header
 		return c.service.StartWorkflowExecution(ctx, request)
 	})
-	return request.WorkflowId, started.GetRunId(), typed(request.WorkflowId, err)
+	if err != nil {
+		return nil, typed(request.WorkflowId, err)
+	}
+	// Servers too old to say whether they started it answer with another's run only where that was asked for.
+	made := started.Started || o.IDConflict != enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING
+	return begun[W, R](c, request.WorkflowId, started.RunId, made), nil
 }
 
 func (c *Client) startRequest(name string, o StartOptions, args []any) (*workflowservice.StartWorkflowExecutionRequest, error) {
@@ -86,27 +93,49 @@ func (c *Client) startRequest(name string, o StartOptions, args []any) (*workflo
 		Identity: c.o.Identity, RequestId: orRandom(o.RequestID), WorkflowIdReusePolicy: o.IDReuse, WorkflowIdConflictPolicy: o.IDConflict,
 		RetryPolicy: o.Retry.ToProto(), CronSchedule: o.Cron, WorkflowStartDelay: duration(o.StartDelay),
 	}
-	if len(o.Memo) > 0 {
-		request.Memo = &commonpb.Memo{}
-		if request.Memo.Fields, err = c.fields(o.Memo); err != nil {
-			return nil, err
-		}
+	if o.Priority != 0 {
+		request.Priority = &commonpb.Priority{PriorityKey: int32(o.Priority)}
 	}
-	if len(o.SearchAttributes) > 0 {
-		request.SearchAttributes = &commonpb.SearchAttributes{}
-		if request.SearchAttributes.IndexedFields, err = c.fields(o.SearchAttributes); err != nil {
-			return nil, err
-		}
-	}
-	return request, nil
+	return request, c.startFields(request, o)
 }
 
-func (c *Client) fields(values map[string]any) (map[string]*commonpb.Payload, error) {
+// startFields encodes what is shown of a workflow. Search attributes are for the server to read, so they have its encoding.
+func (c *Client) startFields(request *workflowservice.StartWorkflowExecutionRequest, o StartOptions) error {
+	memo, err := fields(c.o.Converter, "memo", o.Memo)
+	if err != nil {
+		return err
+	}
+	if len(memo) > 0 {
+		request.Memo = &commonpb.Memo{Fields: memo}
+	}
+	attributes, err := fields(converter.Default(), "search attribute", o.SearchAttributes)
+	if err != nil {
+		return err
+	}
+	if len(attributes) > 0 {
+		request.SearchAttributes = &commonpb.SearchAttributes{IndexedFields: attributes}
+	}
+	if o.Summary == "" && o.Details == "" {
+		return nil
+	}
+	request.UserMetadata = &sdkpb.UserMetadata{}
+	for text, into := range map[*string]**commonpb.Payload{&o.Summary: &request.UserMetadata.Summary, &o.Details: &request.UserMetadata.Details} {
+		if *text == "" {
+			continue
+		}
+		if *into, err = c.o.Converter.ToPayload(*text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func fields(c converter.Converter, what string, values map[string]any) (map[string]*commonpb.Payload, error) {
 	fields := make(map[string]*commonpb.Payload, len(values))
 	for k, v := range values {
-		p, err := c.o.Converter.ToPayload(v)
+		p, err := c.ToPayload(v)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s %q: %w", what, k, err)
 		}
 		fields[k] = p
 	}

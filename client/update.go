@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 
 	"github.com/google/uuid"
+	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	updatepb "go.temporal.io/api/update/v1"
@@ -32,19 +32,48 @@ type UpdateOptions struct {
 	WaitFor Stage
 }
 
-// UpdateHandle is an update on its way.
+// UpdateOption changes one update that is waited for.
+type UpdateOption func(*UpdateOptions)
+
+// UpdateID sets the update's ID, so that a second call with it is the same update.
+func UpdateID(id string) UpdateOption { return func(o *UpdateOptions) { o.ID = id } }
+
+func completing(options []UpdateOption) UpdateOptions {
+	o := UpdateOptions{WaitFor: Completed}
+	for _, option := range options {
+		option(&o)
+	}
+	return o
+}
+
+// UpdateHandle is an update on its way. Safe for concurrent use.
 type UpdateHandle[U any] struct {
 	r       *ref
 	id      string
-	outcome *updatepb.Outcome
+	outcome atomic.Pointer[updatepb.Outcome]
+}
+
+func handleOfUpdate[U any](r ref, id string, at *updatepb.UpdateRef, outcome *updatepb.Outcome) *UpdateHandle[U] {
+	if run := at.GetWorkflowExecution().GetRunId(); run != "" {
+		r.run = run
+	}
+	u := &UpdateHandle[U]{r: &r, id: id}
+	u.outcome.Store(outcome)
+	return u
 }
 
 // ID is the update's.
 func (u *UpdateHandle[U]) ID() string { return u.id }
 
+// WorkflowID is that of the workflow which is updated.
+func (u *UpdateHandle[U]) WorkflowID() string { return u.r.id }
+
+// RunID is the run which is updated. It is empty for a handle made of IDs that has none.
+func (u *UpdateHandle[U]) RunID() string { return u.r.run }
+
 // UpdateHandleOf is the handle of an update that is known by its ID.
 func UpdateHandleOf[U, W, R any](h *Handle[W, R], updateID string) *UpdateHandle[U] {
-	return &UpdateHandle[U]{r: h.ref(), id: updateID}
+	return handleOfUpdate[U](*h.ref(), updateID, nil, nil)
 }
 
 // Result waits for the outcome: a *UpdateFailedError when it is a rejection or a failure, a *UpdateWaitError when ctx ended
@@ -52,7 +81,7 @@ func UpdateHandleOf[U, W, R any](h *Handle[W, R], updateID string) *UpdateHandle
 func (u *UpdateHandle[U]) Result(ctx context.Context) (U, error) {
 	var out U
 	c := u.r.c
-	for u.outcome == nil {
+	for u.outcome.Load() == nil {
 		answer, err := retrying(ctx, func(ctx context.Context) (*workflowservice.PollWorkflowExecutionUpdateResponse, error) {
 			return c.service.PollWorkflowExecutionUpdate(ctx, &workflowservice.PollWorkflowExecutionUpdateRequest{
 				Namespace: c.o.Namespace, UpdateRef: &updatepb.UpdateRef{WorkflowExecution: u.r.execution(), UpdateId: u.id}, Identity: c.o.Identity,
@@ -62,17 +91,18 @@ func (u *UpdateHandle[U]) Result(ctx context.Context) (U, error) {
 		if err != nil {
 			return out, typed(u.r.id, waiting(ctx, err))
 		}
-		u.outcome = answer.Outcome
+		u.outcome.Store(answer.Outcome)
 	}
-	if f := u.outcome.GetFailure(); f != nil {
+	outcome := u.outcome.Load()
+	if f := outcome.GetFailure(); f != nil {
 		return out, &UpdateFailedError{c.o.Failures.FromFailure(f)}
 	}
-	return out, c.decodeResult(u.outcome.GetSuccess(), &out)
+	return out, c.decodeResult(outcome.GetSuccess(), &out)
 }
 
-func update[W, U any](ctx context.Context, to Target[W], method any, args ...any) (U, error) {
+func update[W, U any](ctx context.Context, to Target[W], method any, o []UpdateOption, args ...any) (U, error) {
 	var out U
-	u, err := startUpdate[W, U](ctx, to, method, UpdateOptions{WaitFor: Completed}, args...)
+	u, err := startUpdate[W, U](ctx, to, method, completing(o), args...)
 	if err != nil {
 		return out, err
 	}
@@ -122,21 +152,24 @@ func beginUpdate[U any](ctx context.Context, r *ref, name string, o UpdateOption
 	if err != nil {
 		return nil, err
 	}
-	for {
-		answer, err := retrying(ctx, func(ctx context.Context) (*workflowservice.UpdateWorkflowExecutionResponse, error) {
-			return r.c.service.UpdateWorkflowExecution(ctx, request)
-		})
-		if err != nil {
-			return nil, typed(r.id, waiting(ctx, err))
-		}
-		if answer.Stage >= enumspb.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_ACCEPTED || answer.Outcome != nil {
-			at := *r
-			if run := answer.UpdateRef.GetWorkflowExecution().GetRunId(); run != "" {
-				at.run = run
+	call := &Call{Kind: CallUpdate, WorkflowID: r.id, Message: name, UpdateID: request.Request.Meta.UpdateId}
+	answer, err := send(ctx, r.c, call, func(ctx context.Context, header *commonpb.Header) (*workflowservice.UpdateWorkflowExecutionResponse, error) {
+		request.Request.Input.Header = header
+		for {
+			answer, err := r.c.service.UpdateWorkflowExecution(ctx, request)
+			if err != nil || atLeastAccepted(answer) {
+				return answer, err
 			}
-			return &UpdateHandle[U]{r: &at, id: request.Request.Meta.UpdateId, outcome: answer.Outcome}, nil
 		}
+	})
+	if err != nil {
+		return nil, typed(r.id, waiting(ctx, err))
 	}
+	return handleOfUpdate[U](*r, call.UpdateID, answer.UpdateRef, answer.Outcome), nil
+}
+
+func atLeastAccepted(u *workflowservice.UpdateWorkflowExecutionResponse) bool {
+	return u.GetStage() >= enumspb.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_ACCEPTED || u.GetOutcome() != nil
 }
 
 // StartOperation is the start half of SignalWithStart and UpdateWithStart. It is used once.
@@ -148,14 +181,13 @@ type StartOperation[W, R any] struct {
 	h    *Handle[W, R]
 	err  error
 	done chan struct{}
-	once sync.Once
 }
 
 func withStart[W, R any](run any, o StartOptions, args ...any) *StartOperation[W, R] {
 	return &StartOperation[W, R]{o: o, run: run, args: args, done: make(chan struct{})}
 }
 
-// Handle is the workflow's, once the operation is through.
+// Handle is the workflow's, once the operation is through; its error is that of the operation.
 func (op *StartOperation[W, R]) Handle(ctx context.Context) (*Handle[W, R], error) {
 	select {
 	case <-op.done:
@@ -165,12 +197,14 @@ func (op *StartOperation[W, R]) Handle(ctx context.Context) (*Handle[W, R], erro
 	}
 }
 
-// settle may be called again; the first time counts.
-func (op *StartOperation[W, R]) settle(h *Handle[W, R], err error) {
-	op.once.Do(func() {
-		op.h, op.err = h, err
-		close(op.done)
-	})
+// use does what the operation is for, once, and settles its handle however that ends: nobody waits for it in vain.
+func (op *StartOperation[W, R]) use(do func() (*Handle[W, R], error)) error {
+	if op.used.Swap(true) {
+		return &UsageError{Text: "a start operation can be used once"}
+	}
+	defer close(op.done)
+	op.h, op.err = do()
+	return op.err
 }
 
 func (op *StartOperation[W, R]) request(c *Client) (*workflowservice.StartWorkflowExecutionRequest, error) {
@@ -178,93 +212,126 @@ func (op *StartOperation[W, R]) request(c *Client) (*workflowservice.StartWorkfl
 	if err != nil {
 		return nil, err
 	}
-	if op.used.Swap(true) {
-		return nil, &UsageError{Text: "a start operation can be used once"}
-	}
 	return c.startRequest(d.Name, op.o, op.args)
 }
 
-func signalWithStart[W, R any](ctx context.Context, c *Client, op *StartOperation[W, R], method any, args ...any) (_ *Handle[W, R], err error) {
-	defer func() {
+func signalWithStart[W, R any](ctx context.Context, c *Client, op *StartOperation[W, R], method any, args ...any) (*Handle[W, R], error) {
+	err := op.use(func() (*Handle[W, R], error) {
+		_, h, err := lookup[W](handlers.Signal, method)
 		if err != nil {
-			op.settle(nil, err)
+			return nil, err
 		}
-	}()
-	_, h, err := lookup[W](handlers.Signal, method)
+		start, err := op.request(c)
+		if err != nil {
+			return nil, err
+		}
+		answer, err := c.signalWithStart(ctx, start, h.Name, args)
+		if err != nil {
+			return nil, typed(start.WorkflowId, err)
+		}
+		return begun[W, R](c, start.WorkflowId, answer.RunId, answer.Started), nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	s, err := op.request(c)
-	if err != nil {
-		return nil, err
-	}
+	return op.h, nil
+}
+
+func (c *Client) signalWithStart(ctx context.Context, s *workflowservice.StartWorkflowExecutionRequest, name string, args []any) (*workflowservice.SignalWithStartWorkflowExecutionResponse, error) {
 	input, err := converter.ToPayloads(c.o.Converter, args...)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := retrying(ctx, func(ctx context.Context) (*workflowservice.SignalWithStartWorkflowExecutionResponse, error) {
-		return c.service.SignalWithStartWorkflowExecution(ctx, &workflowservice.SignalWithStartWorkflowExecutionRequest{
-			Namespace: s.Namespace, WorkflowId: s.WorkflowId, WorkflowType: s.WorkflowType, TaskQueue: s.TaskQueue, Input: s.Input,
-			WorkflowExecutionTimeout: s.WorkflowExecutionTimeout, WorkflowRunTimeout: s.WorkflowRunTimeout, WorkflowTaskTimeout: s.WorkflowTaskTimeout,
-			Identity: s.Identity, RequestId: s.RequestId, WorkflowIdReusePolicy: s.WorkflowIdReusePolicy, WorkflowIdConflictPolicy: s.WorkflowIdConflictPolicy,
-			SignalName: h.Name, SignalInput: input, RetryPolicy: s.RetryPolicy, CronSchedule: s.CronSchedule, Memo: s.Memo,
-			SearchAttributes: s.SearchAttributes, WorkflowStartDelay: s.WorkflowStartDelay,
-		})
-	})
-	handle := &Handle[W, R]{c: c, id: s.WorkflowId, firstRun: answer.GetRunId()}
-	if err = typed(s.WorkflowId, err); err != nil {
-		handle = nil
+	request := &workflowservice.SignalWithStartWorkflowExecutionRequest{
+		Namespace: s.Namespace, WorkflowId: s.WorkflowId, WorkflowType: s.WorkflowType, TaskQueue: s.TaskQueue, Input: s.Input,
+		WorkflowExecutionTimeout: s.WorkflowExecutionTimeout, WorkflowRunTimeout: s.WorkflowRunTimeout, WorkflowTaskTimeout: s.WorkflowTaskTimeout,
+		Identity: s.Identity, RequestId: s.RequestId, WorkflowIdReusePolicy: s.WorkflowIdReusePolicy, WorkflowIdConflictPolicy: s.WorkflowIdConflictPolicy,
+		SignalName: name, SignalInput: input, RetryPolicy: s.RetryPolicy, CronSchedule: s.CronSchedule, Memo: s.Memo,
+		SearchAttributes: s.SearchAttributes, WorkflowStartDelay: s.WorkflowStartDelay, UserMetadata: s.UserMetadata, Priority: s.Priority,
 	}
-	op.settle(handle, err)
-	return handle, err
+	call := &Call{Kind: CallSignalWithStart, WorkflowID: s.WorkflowId, WorkflowType: s.WorkflowType.Name, Message: name}
+	return send(ctx, c, call, func(ctx context.Context, header *commonpb.Header) (*workflowservice.SignalWithStartWorkflowExecutionResponse, error) {
+		request.Header = header
+		return c.service.SignalWithStartWorkflowExecution(ctx, request)
+	})
 }
 
-func updateWithStart[W, R, U any](ctx context.Context, c *Client, op *StartOperation[W, R], method any, args ...any) (out U, err error) {
-	defer func() {
+func updateWithStart[W, R, U any](ctx context.Context, c *Client, op *StartOperation[W, R], method any, o []UpdateOption, args ...any) (U, error) {
+	u, err := startUpdateWithStart[W, R, U](ctx, c, op, method, completing(o), args...)
+	if err != nil {
+		var none U
+		return none, err
+	}
+	return u.Result(ctx)
+}
+
+func startUpdateWithStart[W, R, U any](ctx context.Context, c *Client, op *StartOperation[W, R], method any, o UpdateOptions, args ...any) (u *UpdateHandle[U], err error) {
+	err = op.use(func() (*Handle[W, R], error) {
+		_, h, err := lookup[W](handlers.Update, method)
 		if err != nil {
-			op.settle(nil, err)
+			return nil, err
 		}
-	}()
-	_, h, err := lookup[W](handlers.Update, method)
-	if err != nil {
-		return out, err
-	}
-	if op.o.IDConflict == enumspb.WORKFLOW_ID_CONFLICT_POLICY_UNSPECIFIED {
-		return out, &UsageError{Text: "an update with start needs StartOptions.IDConflict: what to do when the workflow is running"}
-	}
-	s, err := op.request(c)
-	if err != nil {
-		return out, err
-	}
-	r := &ref{c: c, id: s.WorkflowId}
-	u, err := r.updateRequest(h.Name, UpdateOptions{WaitFor: Completed}, args)
-	if err != nil {
-		return out, err
-	}
+		if op.o.IDConflict == enumspb.WORKFLOW_ID_CONFLICT_POLICY_UNSPECIFIED {
+			return nil, &UsageError{Text: "an update with start needs StartOptions.IDConflict: what to do when the workflow is running"}
+		}
+		start, err := op.request(c)
+		if err != nil {
+			return nil, err
+		}
+		r := &ref{c: c, id: start.WorkflowId}
+		update, err := r.updateRequest(h.Name, o, args)
+		if err != nil {
+			return nil, err
+		}
+		started, updated, err := c.updateWithStart(ctx, start, update)
+		if err != nil {
+			return nil, typed(start.WorkflowId, waiting(ctx, err))
+		}
+		u = handleOfUpdate[U](*r, update.Request.Meta.UpdateId, updated.UpdateRef, updated.Outcome)
+		return begun[W, R](c, start.WorkflowId, started.GetRunId(), started.GetStarted()), nil
+	})
+	return u, err
+}
+
+// updateWithStart makes both as one, until the update is at least accepted. What is asked again is the same start and the same
+// update.
+func (c *Client) updateWithStart(ctx context.Context, start *workflowservice.StartWorkflowExecutionRequest, update *workflowservice.UpdateWorkflowExecutionRequest) (
+	*workflowservice.StartWorkflowExecutionResponse, *workflowservice.UpdateWorkflowExecutionResponse, error,
+) {
 	request := &workflowservice.ExecuteMultiOperationRequest{Namespace: c.o.Namespace, Operations: []*workflowservice.ExecuteMultiOperationRequest_Operation{
-		{Operation: &workflowservice.ExecuteMultiOperationRequest_Operation_StartWorkflow{StartWorkflow: s}},
-		{Operation: &workflowservice.ExecuteMultiOperationRequest_Operation_UpdateWorkflow{UpdateWorkflow: u}},
+		{Operation: &workflowservice.ExecuteMultiOperationRequest_Operation_StartWorkflow{StartWorkflow: start}},
+		{Operation: &workflowservice.ExecuteMultiOperationRequest_Operation_UpdateWorkflow{UpdateWorkflow: update}},
 	}}
-	for {
-		answer, err := retrying(ctx, func(ctx context.Context) (*workflowservice.ExecuteMultiOperationResponse, error) {
-			return c.service.ExecuteMultiOperation(ctx, request)
-		})
-		if err != nil {
-			err = typed(s.WorkflowId, waiting(ctx, culprit(err)))
-			op.settle(nil, err)
-			return out, err
-		}
-		if len(answer.Responses) != 2 {
-			return out, fmt.Errorf("the server answered %d of 2 operations", len(answer.Responses))
-		}
-		updated := answer.Responses[1].GetUpdateWorkflow()
-		if updated.Stage < enumspb.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_ACCEPTED && updated.Outcome == nil {
-			continue
-		}
-		op.settle(&Handle[W, R]{c: c, id: s.WorkflowId, firstRun: answer.Responses[0].GetStartWorkflow().GetRunId()}, nil)
-		r.run = updated.UpdateRef.GetWorkflowExecution().GetRunId()
-		return (&UpdateHandle[U]{r: r, id: u.Request.Meta.UpdateId, outcome: updated.Outcome}).Result(ctx)
+	call := &Call{
+		Kind: CallUpdateWithStart, WorkflowID: start.WorkflowId, WorkflowType: start.WorkflowType.Name,
+		Message: update.Request.Input.Name, UpdateID: update.Request.Meta.UpdateId,
 	}
+	// made stays true once a try has started the workflow: the next one finds it running.
+	made := false
+	answer, err := send(ctx, c, call, func(ctx context.Context, header *commonpb.Header) (*workflowservice.ExecuteMultiOperationResponse, error) {
+		start.Header, update.Request.Input.Header = header, header
+		for {
+			answer, err := c.service.ExecuteMultiOperation(ctx, request)
+			if err != nil {
+				return nil, err
+			}
+			if len(answer.Responses) != 2 {
+				return nil, fmt.Errorf("the server answered %d of 2 operations", len(answer.Responses))
+			}
+			made = made || answer.Responses[0].GetStartWorkflow().GetStarted()
+			if atLeastAccepted(answer.Responses[1].GetUpdateWorkflow()) {
+				return answer, nil
+			}
+		}
+	})
+	if err != nil {
+		return nil, nil, culprit(err)
+	}
+	started := answer.Responses[0].GetStartWorkflow()
+	if started != nil {
+		started.Started = made
+	}
+	return started, answer.Responses[1].GetUpdateWorkflow(), nil
 }
 
 // culprit is the first error of several operations that is not a consequence of another's.

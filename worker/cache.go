@@ -7,65 +7,105 @@ import (
 	"github.com/perdure/perdure/internal/flow"
 )
 
-// cache keeps runs between their tasks; the one used longest ago goes first. Who takes a run out owns it.
+// cache keeps runs between their tasks; the one used longest ago goes first. A run has one task at a time: who comes while
+// another has it waits for its turn. The server tells a query's caller before the worker hears that its answer was taken,
+// so the next task may well be here before the run is back.
 type cache struct {
-	mu    sync.Mutex // guards the rest
+	mu    sync.Mutex // guards the rest, not the runs
 	bound int
-	runs  map[string]*list.Element
-	order *list.List
+	runs  map[string]*turn
+	idle  *list.List // of *turn
 }
 
-type cached struct {
-	id  string
-	run *flow.Run
+// turn is one run's place.
+type turn struct {
+	id    string
+	free  chan struct{} // holds a token while nobody has the run
+	users int           // those who have it or wait for it
+	kept  *held
+	place *list.Element // in idle, if nobody uses it
+}
+
+// held is a run with what belongs to it in this worker.
+type held struct {
+	*flow.Run
+	locals locals
+}
+
+func (h *held) close() {
+	h.locals.cancel()
+	h.Close()
 }
 
 func newCache(bound int) *cache {
-	return &cache{bound: bound, runs: map[string]*list.Element{}, order: list.New()}
+	return &cache{bound: bound, runs: map[string]*turn{}, idle: list.New()}
 }
 
-func (c *cache) take(runID string) *flow.Run {
+// take waits for the run's turn. Without a kept run the answer is nil. Each take needs one put.
+func (c *cache) take(runID string) *held {
+	c.mu.Lock()
+	t := c.runs[runID]
+	if t == nil {
+		t = &turn{id: runID, free: make(chan struct{}, 1)}
+		t.free <- struct{}{}
+		c.runs[runID] = t
+	}
+	t.users++
+	if t.place != nil {
+		c.idle.Remove(t.place)
+		t.place = nil
+	}
+	c.mu.Unlock()
+
+	<-t.free
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e := c.runs[runID]
-	if e == nil {
-		return nil
-	}
-	delete(c.runs, runID)
-	return c.order.Remove(e).(*cached).run
+	h := t.kept
+	t.kept = nil
+	return h
 }
 
-func (c *cache) put(runID string, r *flow.Run) {
-	for _, old := range c.add(runID, r) {
-		old.Close()
+// put ends a turn. A nil run is not kept.
+func (c *cache) put(runID string, h *held) {
+	for _, old := range c.add(runID, h) {
+		old.close()
 	}
 }
 
-func (c *cache) add(runID string, r *flow.Run) (out []*flow.Run) {
+func (c *cache) add(runID string, h *held) (out []*held) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.bound <= 0 {
-		return []*flow.Run{r}
+	t := c.runs[runID]
+	t.users--
+	t.kept = h
+	t.free <- struct{}{}
+	switch {
+	case t.users > 0:
+	case h == nil:
+		delete(c.runs, runID)
+	default:
+		t.place = c.idle.PushFront(t)
 	}
-	if e := c.runs[runID]; e != nil {
-		out = append(out, c.order.Remove(e).(*cached).run)
-	}
-	c.runs[runID] = c.order.PushFront(&cached{runID, r})
-	for c.order.Len() > c.bound {
-		old := c.order.Remove(c.order.Back()).(*cached)
+	for c.idle.Len() > max(c.bound, 0) {
+		old := c.idle.Remove(c.idle.Back()).(*turn)
 		delete(c.runs, old.id)
-		out = append(out, old.run)
+		out = append(out, old.kept)
 	}
 	return out
 }
 
+// clear drops what nobody uses.
 func (c *cache) clear() {
 	c.mu.Lock()
-	all := c.runs
-	c.runs = map[string]*list.Element{}
-	c.order = list.New()
+	var all []*held
+	for e := c.idle.Front(); e != nil; e = e.Next() {
+		t := e.Value.(*turn)
+		delete(c.runs, t.id)
+		all = append(all, t.kept)
+	}
+	c.idle.Init()
 	c.mu.Unlock()
-	for _, e := range all {
-		e.Value.(*cached).run.Close()
+	for _, h := range all {
+		h.close()
 	}
 }

@@ -218,7 +218,7 @@ func (s *Steps) Run(ctx workflow.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	local, err := workflow.LocalActivity(ctx, Compose, "local", workflow.ActivityOptions{StartToClose: time.Second}).Get()
+	local, err := workflow.LocalActivity(ctx, Compose, "local", workflow.LocalActivityOptions{StartToClose: time.Second}).Get()
 	if err != nil {
 		return "", err
 	}

@@ -5,83 +5,138 @@ import (
 	"math"
 	"time"
 
+	commonpb "go.temporal.io/api/common/v1"
+	failurepb "go.temporal.io/api/failure/v1"
+
 	"github.com/perdure/perdure/activity"
 	"github.com/perdure/perdure/failure"
 	"github.com/perdure/perdure/internal/flow"
 )
 
-// inFlight starts what of a run's local activities is not running yet and gives the channel on which all answer. It lives as
-// long as the run does here, across renewed tasks.
-func (w *Worker) inFlight(r *flow.Run) chan localResult {
-	w.localMu.Lock()
-	defer w.localMu.Unlock()
-	if w.local == nil {
-		w.local = map[*flow.Run]*localRun{}
+// locals are a run's local activities at work in this worker, across renewed tasks. The zero value has none. Only who has the
+// run uses it.
+type locals struct {
+	at   map[*flow.LocalActivity]context.CancelFunc
+	done chan localResult
+}
+
+type localResult struct {
+	activity *flow.LocalActivity
+	attempt  int32
+	result   *commonpb.Payloads
+	failure  *failurepb.Failure
+}
+
+func (l *locals) cancel() {
+	for _, stop := range l.at {
+		stop()
 	}
-	l := w.local[r]
-	if l == nil {
-		l = &localRun{done: make(chan localResult, 1<<10), started: map[*flow.LocalActivity]bool{}}
-		w.local[r] = l
-	}
-	for _, a := range r.Locals() {
-		if !l.started[a] {
-			l.started[a] = true
-			info := activity.Info{
-				Namespace: r.Info.Namespace, WorkflowID: r.Info.WorkflowID, WorkflowRunID: r.Info.RunID, WorkflowType: r.Info.Type,
-				ActivityType: a.Name, TaskQueue: w.queue, Attempt: 1, Local: true, ScheduledTime: time.Now(), StartedTime: time.Now(),
+	*l = locals{}
+}
+
+// startLocals starts those that the run has asked for, and ends those that it does not want any more.
+func (w *Worker) startLocals(h *held) {
+	l := &h.locals
+	wanted := make(map[*flow.LocalActivity]bool, len(h.Locals()))
+	for _, a := range h.Locals() {
+		wanted[a] = true
+		if l.at[a] != nil {
+			continue
+		}
+		if l.at == nil {
+			l.at, l.done = map[*flow.LocalActivity]context.CancelFunc{}, make(chan localResult)
+		}
+		info := activity.Info{
+			Namespace: h.Info.Namespace, WorkflowID: h.Info.WorkflowID, WorkflowRunID: h.Info.RunID, WorkflowType: h.Info.Type,
+			ActivityType: a.Name, TaskQueue: w.queue, Attempt: 1, Local: true, ScheduledTime: time.Now(), StartedTime: time.Now(),
+		}
+		ctx, cancel := context.WithCancel(w.actCtx)
+		l.at[a] = cancel
+		done := l.done
+		w.tasks.Add(1)
+		go func() {
+			defer w.tasks.Done()
+			result := w.runLocal(ctx, a, info)
+			select {
+			case done <- result:
+			case <-ctx.Done(): // nobody waits
 			}
-			w.tasks.Add(1)
-			go func() {
-				defer w.tasks.Done()
-				l.done <- w.runLocal(a, info)
-			}()
+		}()
+	}
+	for a, stop := range l.at {
+		if !wanted[a] {
+			stop()
+			delete(l.at, a)
 		}
 	}
-	return l.done
 }
 
-// forget drops what is known of a run's local activities; what still runs answers to nobody.
-func (w *Worker) forgetLocals(r *flow.Run) {
-	w.localMu.Lock()
-	delete(w.local, r)
-	w.localMu.Unlock()
-}
-
-type localRun struct {
-	done    chan localResult
-	started map[*flow.LocalActivity]bool
+// settleLocals runs what local activities the task has asked for until there is none left, or most of the task's time has
+// gone: then the task has to be renewed, with what there is.
+func (w *Worker) settleLocals(h *held) (renew bool, err error) {
+	if len(h.Locals()) == 0 {
+		h.locals.cancel()
+		return false, nil
+	}
+	budget := time.NewTimer(h.Info.TaskTimeout * 8 / 10)
+	defer budget.Stop()
+	for {
+		w.startLocals(h)
+		if len(h.Locals()) == 0 {
+			return false, nil
+		}
+		select {
+		case l := <-h.locals.done:
+			stop := h.locals.at[l.activity]
+			if stop == nil {
+				continue // it was given up and has answered all the same
+			}
+			stop()
+			delete(h.locals.at, l.activity)
+			if err := h.ResolveLocal(l.activity, l.result, l.failure, l.attempt); err != nil {
+				return false, err
+			}
+		case <-budget.C:
+			return true, nil
+		case <-w.actCtx.Done(): // the worker stops: another one begins them anew
+			return true, nil
+		}
+	}
 }
 
 // runLocal makes attempts until one succeeds or the policy is at its end.
-func (w *Worker) runLocal(a *flow.LocalActivity, info activity.Info) localResult {
+func (w *Worker) runLocal(ctx context.Context, a *flow.LocalActivity, info activity.Info) localResult {
 	f, err := w.registry.function(a.Name)
 	if err != nil {
-		return localResult{activity: a, failure: w.env.Failures.ToFailure(err)}
+		return localResult{activity: a, failure: w.env.Failures.ToFailure(err), attempt: 1}
 	}
-	ctx, cancel := w.actCtx, context.CancelFunc(func() {})
 	if a.Options.ScheduleToClose > 0 {
-		ctx, cancel = context.WithTimeout(ctx, a.Options.ScheduleToClose)
+		bounded, cancel := context.WithTimeout(ctx, a.Options.ScheduleToClose)
+		defer cancel()
+		ctx = bounded
 	}
-	defer cancel()
 	for ; ; info.Attempt++ {
+		info.StartedTime = time.Now()
 		result, err := w.attempt(ctx, f, info, a)
 		if err == nil {
-			return localResult{activity: a, result: result}
+			return localResult{activity: a, result: result, attempt: info.Attempt}
 		}
-		wait, more := w.backoff(a, info.Attempt, err)
+		wait, more := backoff(a, info.Attempt, err)
 		if more {
+			timer := time.NewTimer(wait)
 			select {
-			case <-time.After(wait):
+			case <-timer.C:
 				continue
 			case <-ctx.Done():
+				timer.Stop()
 			}
 		}
-		return localResult{activity: a, failure: w.env.Failures.ToFailure(&failure.ActivityError{ActivityType: a.Name, Cause: err})}
+		return localResult{activity: a, attempt: info.Attempt, failure: w.env.Failures.ToFailure(&failure.ActivityError{ActivityType: a.Name, Cause: err})}
 	}
 }
 
 // backoff says how long to wait for the next attempt, and whether there is one.
-func (w *Worker) backoff(a *flow.LocalActivity, attempt int32, err error) (time.Duration, bool) {
+func backoff(a *flow.LocalActivity, attempt int32, err error) (time.Duration, bool) {
 	p := a.Options.Retry
 	initial, factor, top, most := time.Second, 2.0, time.Duration(0), 0
 	if p != nil {
@@ -100,5 +155,5 @@ func (w *Worker) backoff(a *flow.LocalActivity, attempt int32, err error) (time.
 	if most > 0 && int(attempt) >= most || nonRetryable(err, p) {
 		return 0, false
 	}
-	return min(top, time.Duration(float64(initial)*math.Pow(factor, float64(attempt-1)))), true
+	return time.Duration(min(float64(top), float64(initial)*math.Pow(factor, float64(attempt-1)))), true
 }

@@ -32,7 +32,7 @@ func (p *Interpreter) step(ctx workflow.Context, who string, op byte, i int) {
 	case 'a':
 		got, _ = workflow.Activity(ctx, Compose, who, workflow.ActivityOptions{StartToClose: time.Second}).Get()
 	case 'l':
-		got, _ = workflow.LocalActivity(ctx, Compose, who, workflow.ActivityOptions{StartToClose: time.Second}).Get()
+		got, _ = workflow.LocalActivity(ctx, Compose, who, workflow.LocalActivityOptions{StartToClose: time.Second}).Get()
 	case 'c':
 		got, _ = workflow.Child(ctx, (*Sub).Run, i, workflow.ChildOptions{}).Result().Get()
 	case 's':

@@ -65,7 +65,7 @@ func (p *Replayer) Events(events []*historypb.HistoryEvent) (err error) {
 	}
 	env := &flow.Env{
 		Namespace: "replay", TaskQueue: started.TaskQueue.GetName(), Converter: c, Failures: failure.Default(c, failure.Options{}), Log: log,
-		ActivityName: p.registry.activityName, Local: func(*flow.Run, *flow.LocalActivity) {},
+		ActivityName: p.registry.activityName,
 	}
 	r := flow.New(env, d, started.WorkflowId, started.OriginalExecutionRunId)
 	defer r.Close()

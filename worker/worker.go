@@ -73,9 +73,6 @@ type Worker struct {
 	actCtx   context.Context
 	endActs  context.CancelFunc
 	started  bool
-
-	localMu sync.Mutex // guards local
-	local   map[*flow.Run]*localRun
 }
 
 // New makes a worker for a task queue. Register, then Start or Run.
@@ -86,7 +83,7 @@ func New(c Client, taskQueue string, o Options) *Worker {
 	w.cache = newCache(w.o.MaxCachedRuns)
 	w.env = &flow.Env{
 		Namespace: c.Namespace(), TaskQueue: taskQueue, Converter: c.Converter(), Failures: c.Failures(), Log: c.Logger(),
-		ActivityName: w.registry.activityName, Local: func(*flow.Run, *flow.LocalActivity) {},
+		ActivityName: w.registry.activityName,
 	}
 	w.pollCtx, w.endPolls = context.WithCancel(context.Background())
 	w.actCtx, w.endActs = context.WithCancel(context.Background())

@@ -8,7 +8,6 @@ import (
 
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
-	failurepb "go.temporal.io/api/failure/v1"
 	historypb "go.temporal.io/api/history/v1"
 	querypb "go.temporal.io/api/query/v1"
 	sdkpb "go.temporal.io/api/sdk/v1"
@@ -30,76 +29,73 @@ const answerTimeout = 10 * time.Second
 func (w *Worker) workflowTask(t *workflowTask) {
 	runID := t.WorkflowExecution.GetRunId()
 	log := w.log.With("workflow_id", t.WorkflowExecution.GetWorkflowId(), "run_id", runID)
-	for t != nil {
-		r, err := w.advance(t)
-		if err == nil && t.Query != nil {
-			w.answerQuery(t, r)
-			w.keep(runID, r)
-			return
+	h := w.cache.take(runID)
+	defer func() { w.cache.put(runID, h) }()
+	drop := func() {
+		if h != nil {
+			h.close()
+			h = nil
 		}
-		if err != nil {
-			if r != nil {
-				r.Close()
-			}
+	}
+	for t != nil {
+		var err error
+		if h, err = w.advance(t, h); err != nil {
+			drop()
 			log.Error("workflow task failed", "error", err)
 			w.fail(t, err)
 			return
 		}
-		next, err := w.complete(t, r)
+		if t.Query != nil {
+			w.answerQuery(t, h)
+			break
+		}
+		next, err := w.complete(t, h)
 		if err != nil {
 			log.Warn("the answer to a workflow task was not taken", "error", err)
-			r.Close()
+			drop()
 			return
 		}
 		if id := next.GetResetHistoryEventId(); id != 0 {
-			r.SetLastEventID(id)
+			h.SetLastEventID(id)
 		}
-		w.keep(runID, r)
 		t = next.GetWorkflowTask()
 	}
-}
-
-func (w *Worker) keep(runID string, r *flow.Run) {
-	if r == nil {
-		return
+	if h.Closed() {
+		drop()
 	}
-	if len(r.Locals()) == 0 {
-		w.forgetLocals(r)
-	}
-	if r.Closed() {
-		r.Close()
-		return
-	}
-	w.cache.put(runID, r)
 }
 
 // advance brings the run to where the task wants it. A run without the history that the task presupposes is made anew.
-func (w *Worker) advance(t *workflowTask) (*flow.Run, error) {
+func (w *Worker) advance(t *workflowTask, h *held) (*held, error) {
 	events, err := w.events(t.WorkflowExecution, t.History, t.NextPageToken)
 	if err != nil {
-		return nil, err
+		return h, err
 	}
-	r := w.cache.take(t.WorkflowExecution.GetRunId())
 	whole := len(events) > 0 && events[0].EventId == 1
-	fits := r != nil && (len(events) == 0 || events[0].EventId == r.LastEventID()+1)
-	if r != nil && !fits {
-		r.Close()
-		r = nil
+	fits := h != nil
+	if len(events) > 0 {
+		fits = fits && events[0].EventId == h.LastEventID()+1
+	} else {
+		fits = fits && h.LastEventID() >= t.PreviousStartedEventId
 	}
-	if r == nil && !whole {
+	if h != nil && !fits {
+		h.close()
+		h = nil
+	}
+	if h == nil && !whole {
 		if events, err = w.events(t.WorkflowExecution, nil, nil); err != nil {
 			return nil, err
 		}
 		events = upTo(events, t)
 	}
-	if r == nil {
+	if h == nil {
 		d, err := w.registry.workflow(t.WorkflowType.GetName())
 		if err != nil {
 			return nil, err
 		}
-		r = flow.New(w.env, d, t.WorkflowExecution.GetWorkflowId(), t.WorkflowExecution.GetRunId())
+		h = &held{Run: flow.New(w.env, d, t.WorkflowExecution.GetWorkflowId(), t.WorkflowExecution.GetRunId())}
 	}
-	return r, w.run(r, events, t)
+	return h, w.run(h.Run, events, t)
 }
 
 // upTo drops what came after the task started.
@@ -156,8 +152,8 @@ func (w *Worker) events(of *commonpb.WorkflowExecution, h *historypb.History, to
 	return events, nil
 }
 
-func (w *Worker) complete(t *workflowTask, r *flow.Run) (*workflowservice.RespondWorkflowTaskCompletedResponse, error) {
-	renew, err := w.locals(t, r)
+func (w *Worker) complete(t *workflowTask, r *held) (*workflowservice.RespondWorkflowTaskCompletedResponse, error) {
+	renew, err := w.settleLocals(r)
 	if err != nil {
 		w.fail(t, err)
 		return nil, err
@@ -178,7 +174,7 @@ func (w *Worker) complete(t *workflowTask, r *flow.Run) (*workflowservice.Respon
 	if len(t.Queries) > 0 {
 		request.QueryResults = make(map[string]*querypb.WorkflowQueryResult, len(t.Queries))
 		for id, q := range t.Queries {
-			request.QueryResults[id] = w.query(r, q)
+			request.QueryResults[id] = w.query(r.Run, q)
 		}
 	}
 	var response *workflowservice.RespondWorkflowTaskCompletedResponse
@@ -202,8 +198,8 @@ func (w *Worker) query(r *flow.Run, q *querypb.WorkflowQuery) *querypb.WorkflowQ
 	return &querypb.WorkflowQueryResult{ResultType: enumspb.QUERY_RESULT_TYPE_ANSWERED, Answer: answer}
 }
 
-func (w *Worker) answerQuery(t *workflowTask, r *flow.Run) {
-	w.respondQuery(t, w.query(r, t.Query))
+func (w *Worker) answerQuery(t *workflowTask, r *held) {
+	w.respondQuery(t, w.query(r.Run, t.Query))
 }
 
 func (w *Worker) respondQuery(t *workflowTask, result *querypb.WorkflowQueryResult) {
@@ -266,29 +262,4 @@ func passes(err error) bool {
 	var exhausted *serviceerror.ResourceExhausted
 	var late *serviceerror.DeadlineExceeded
 	return errors.As(err, &unavailable) || errors.As(err, &exhausted) || errors.As(err, &late)
-}
-
-// locals runs what local activities the task has asked for until there is none left, or most of the task's time has gone:
-// then the task is renewed with what there is.
-func (w *Worker) locals(t *workflowTask, r *flow.Run) (renew bool, err error) {
-	budget := time.NewTimer(r.Info.TaskTimeout * 8 / 10)
-	defer budget.Stop()
-	for len(r.Locals()) > 0 {
-		done := w.inFlight(r)
-		select {
-		case l := <-done:
-			if err := r.ResolveLocal(l.activity, l.result, l.failure); err != nil {
-				return false, err
-			}
-		case <-budget.C:
-			return true, nil
-		}
-	}
-	return false, nil
-}
-
-type localResult struct {
-	activity *flow.LocalActivity
-	result   *commonpb.Payloads
-	failure  *failurepb.Failure
 }

@@ -8,37 +8,42 @@ import (
 	"github.com/perdure/perdure/internal/flow"
 )
 
-// Activity0 starts an activity with 0 argument(s): a function, or a method of a nil pointer to its struct.
+// Activity0 starts an activity with no arguments: a function, or a method of a nil pointer to its struct.
 func Activity0[R any](ctx Context, fn func(context.Context) (R, error), o ActivityOptions) Future[R] {
 	return Future[R]{activity(ctx, fn, o)}
 }
 
-// ActivityVoid0 starts an activity with 0 argument(s) and no result.
+// ActivityVoid0 starts an activity with no arguments and no result.
 func ActivityVoid0(ctx Context, fn func(context.Context) error, o ActivityOptions) Future[None] {
 	return Future[None]{activity(ctx, fn, o)}
 }
 
-// LocalActivity0 runs an activity with 0 argument(s) in this worker.
-func LocalActivity0[R any](ctx Context, fn func(context.Context) (R, error), o ActivityOptions) Future[R] {
+// LocalActivity0 runs an activity with no arguments in this worker, as part of the workflow task.
+func LocalActivity0[R any](ctx Context, fn func(context.Context) (R, error), o LocalActivityOptions) Future[R] {
 	return Future[R]{local(ctx, fn, o)}
 }
 
-// Signal0 sends a signal with 0 argument(s) to another workflow.
+// LocalActivityVoid0 is LocalActivity0 for an activity without a result.
+func LocalActivityVoid0(ctx Context, fn func(context.Context) error, o LocalActivityOptions) Future[None] {
+	return Future[None]{local(ctx, fn, o)}
+}
+
+// Signal0 sends a signal with no arguments to another workflow.
 func Signal0[W any](ctx Context, to Target[W], method func(W, Context)) Future[None] {
 	return signal[W](ctx, to, method)
 }
 
-// Child0 starts a child workflow with 0 argument(s).
+// Child0 starts a child workflow with no arguments.
 func Child0[W, R any](ctx Context, run func(W, Context) (R, error), o ChildOptions) *ChildHandle[W, R] {
 	return child[W, R](ctx, run, o)
 }
 
-// ChildVoid0 starts a child workflow with 0 argument(s) and no result.
+// ChildVoid0 starts a child workflow with no arguments and no result.
 func ChildVoid0[W any](ctx Context, run func(W, Context) error, o ChildOptions) *ChildHandle[W, None] {
 	return child[W, None](ctx, run, o)
 }
 
-// ContinueAsNew0 is the error with which Run ends this run and starts the next, with 0 argument(s).
+// ContinueAsNew0 is the error with which Run ends this run and starts the next, with no arguments.
 func ContinueAsNew0[W, R any](ctx Context, run func(W, Context) (R, error)) error {
 	return continueAsNew[W](ctx, run)
 }
@@ -48,37 +53,42 @@ func ContinueAsNewVoid0[W any](ctx Context, run func(W, Context) error) error {
 	return continueAsNew[W](ctx, run)
 }
 
-// Activity starts an activity with 1 argument(s): a function, or a method of a nil pointer to its struct.
+// Activity starts an activity with one argument: a function, or a method of a nil pointer to its struct.
 func Activity[A, R any](ctx Context, fn func(context.Context, A) (R, error), x A, o ActivityOptions) Future[R] {
 	return Future[R]{activity(ctx, fn, o, x)}
 }
 
-// ActivityVoid starts an activity with 1 argument(s) and no result.
+// ActivityVoid starts an activity with one argument and no result.
 func ActivityVoid[A any](ctx Context, fn func(context.Context, A) error, x A, o ActivityOptions) Future[None] {
 	return Future[None]{activity(ctx, fn, o, x)}
 }
 
-// LocalActivity runs an activity with 1 argument(s) in this worker.
-func LocalActivity[A, R any](ctx Context, fn func(context.Context, A) (R, error), x A, o ActivityOptions) Future[R] {
+// LocalActivity runs an activity with one argument in this worker, as part of the workflow task.
+func LocalActivity[A, R any](ctx Context, fn func(context.Context, A) (R, error), x A, o LocalActivityOptions) Future[R] {
 	return Future[R]{local(ctx, fn, o, x)}
 }
 
-// Signal sends a signal with 1 argument(s) to another workflow.
+// LocalActivityVoid is LocalActivity for an activity without a result.
+func LocalActivityVoid[A any](ctx Context, fn func(context.Context, A) error, x A, o LocalActivityOptions) Future[None] {
+	return Future[None]{local(ctx, fn, o, x)}
+}
+
+// Signal sends a signal with one argument to another workflow.
 func Signal[W, A any](ctx Context, to Target[W], method func(W, Context, A), x A) Future[None] {
 	return signal[W](ctx, to, method, x)
 }
 
-// Child starts a child workflow with 1 argument(s).
+// Child starts a child workflow with one argument.
 func Child[W, A, R any](ctx Context, run func(W, Context, A) (R, error), x A, o ChildOptions) *ChildHandle[W, R] {
 	return child[W, R](ctx, run, o, x)
 }
 
-// ChildVoid starts a child workflow with 1 argument(s) and no result.
+// ChildVoid starts a child workflow with one argument and no result.
 func ChildVoid[W, A any](ctx Context, run func(W, Context, A) error, x A, o ChildOptions) *ChildHandle[W, None] {
 	return child[W, None](ctx, run, o, x)
 }
 
-// ContinueAsNew is the error with which Run ends this run and starts the next, with 1 argument(s).
+// ContinueAsNew is the error with which Run ends this run and starts the next, with one argument.
 func ContinueAsNew[W, A, R any](ctx Context, run func(W, Context, A) (R, error), x A) error {
 	return continueAsNew[W](ctx, run, x)
 }
@@ -88,37 +98,42 @@ func ContinueAsNewVoid[W, A any](ctx Context, run func(W, Context, A) error, x A
 	return continueAsNew[W](ctx, run, x)
 }
 
-// Activity2 starts an activity with 2 argument(s): a function, or a method of a nil pointer to its struct.
+// Activity2 starts an activity with two arguments: a function, or a method of a nil pointer to its struct.
 func Activity2[A, B, R any](ctx Context, fn func(context.Context, A, B) (R, error), x A, y B, o ActivityOptions) Future[R] {
 	return Future[R]{activity(ctx, fn, o, x, y)}
 }
 
-// ActivityVoid2 starts an activity with 2 argument(s) and no result.
+// ActivityVoid2 starts an activity with two arguments and no result.
 func ActivityVoid2[A, B any](ctx Context, fn func(context.Context, A, B) error, x A, y B, o ActivityOptions) Future[None] {
 	return Future[None]{activity(ctx, fn, o, x, y)}
 }
 
-// LocalActivity2 runs an activity with 2 argument(s) in this worker.
-func LocalActivity2[A, B, R any](ctx Context, fn func(context.Context, A, B) (R, error), x A, y B, o ActivityOptions) Future[R] {
+// LocalActivity2 runs an activity with two arguments in this worker, as part of the workflow task.
+func LocalActivity2[A, B, R any](ctx Context, fn func(context.Context, A, B) (R, error), x A, y B, o LocalActivityOptions) Future[R] {
 	return Future[R]{local(ctx, fn, o, x, y)}
 }
 
-// Signal2 sends a signal with 2 argument(s) to another workflow.
+// LocalActivityVoid2 is LocalActivity2 for an activity without a result.
+func LocalActivityVoid2[A, B any](ctx Context, fn func(context.Context, A, B) error, x A, y B, o LocalActivityOptions) Future[None] {
+	return Future[None]{local(ctx, fn, o, x, y)}
+}
+
+// Signal2 sends a signal with two arguments to another workflow.
 func Signal2[W, A, B any](ctx Context, to Target[W], method func(W, Context, A, B), x A, y B) Future[None] {
 	return signal[W](ctx, to, method, x, y)
 }
 
-// Child2 starts a child workflow with 2 argument(s).
+// Child2 starts a child workflow with two arguments.
 func Child2[W, A, B, R any](ctx Context, run func(W, Context, A, B) (R, error), x A, y B, o ChildOptions) *ChildHandle[W, R] {
 	return child[W, R](ctx, run, o, x, y)
 }
 
-// ChildVoid2 starts a child workflow with 2 argument(s) and no result.
+// ChildVoid2 starts a child workflow with two arguments and no result.
 func ChildVoid2[W, A, B any](ctx Context, run func(W, Context, A, B) error, x A, y B, o ChildOptions) *ChildHandle[W, None] {
 	return child[W, None](ctx, run, o, x, y)
 }
 
-// ContinueAsNew2 is the error with which Run ends this run and starts the next, with 2 argument(s).
+// ContinueAsNew2 is the error with which Run ends this run and starts the next, with two arguments.
 func ContinueAsNew2[W, A, B, R any](ctx Context, run func(W, Context, A, B) (R, error), x A, y B) error {
 	return continueAsNew[W](ctx, run, x, y)
 }
@@ -128,37 +143,42 @@ func ContinueAsNewVoid2[W, A, B any](ctx Context, run func(W, Context, A, B) err
 	return continueAsNew[W](ctx, run, x, y)
 }
 
-// Activity3 starts an activity with 3 argument(s): a function, or a method of a nil pointer to its struct.
+// Activity3 starts an activity with three arguments: a function, or a method of a nil pointer to its struct.
 func Activity3[A, B, C, R any](ctx Context, fn func(context.Context, A, B, C) (R, error), x A, y B, z C, o ActivityOptions) Future[R] {
 	return Future[R]{activity(ctx, fn, o, x, y, z)}
 }
 
-// ActivityVoid3 starts an activity with 3 argument(s) and no result.
+// ActivityVoid3 starts an activity with three arguments and no result.
 func ActivityVoid3[A, B, C any](ctx Context, fn func(context.Context, A, B, C) error, x A, y B, z C, o ActivityOptions) Future[None] {
 	return Future[None]{activity(ctx, fn, o, x, y, z)}
 }
 
-// LocalActivity3 runs an activity with 3 argument(s) in this worker.
-func LocalActivity3[A, B, C, R any](ctx Context, fn func(context.Context, A, B, C) (R, error), x A, y B, z C, o ActivityOptions) Future[R] {
+// LocalActivity3 runs an activity with three arguments in this worker, as part of the workflow task.
+func LocalActivity3[A, B, C, R any](ctx Context, fn func(context.Context, A, B, C) (R, error), x A, y B, z C, o LocalActivityOptions) Future[R] {
 	return Future[R]{local(ctx, fn, o, x, y, z)}
 }
 
-// Signal3 sends a signal with 3 argument(s) to another workflow.
+// LocalActivityVoid3 is LocalActivity3 for an activity without a result.
+func LocalActivityVoid3[A, B, C any](ctx Context, fn func(context.Context, A, B, C) error, x A, y B, z C, o LocalActivityOptions) Future[None] {
+	return Future[None]{local(ctx, fn, o, x, y, z)}
+}
+
+// Signal3 sends a signal with three arguments to another workflow.
 func Signal3[W, A, B, C any](ctx Context, to Target[W], method func(W, Context, A, B, C), x A, y B, z C) Future[None] {
 	return signal[W](ctx, to, method, x, y, z)
 }
 
-// Child3 starts a child workflow with 3 argument(s).
+// Child3 starts a child workflow with three arguments.
 func Child3[W, A, B, C, R any](ctx Context, run func(W, Context, A, B, C) (R, error), x A, y B, z C, o ChildOptions) *ChildHandle[W, R] {
 	return child[W, R](ctx, run, o, x, y, z)
 }
 
-// ChildVoid3 starts a child workflow with 3 argument(s) and no result.
+// ChildVoid3 starts a child workflow with three arguments and no result.
 func ChildVoid3[W, A, B, C any](ctx Context, run func(W, Context, A, B, C) error, x A, y B, z C, o ChildOptions) *ChildHandle[W, None] {
 	return child[W, None](ctx, run, o, x, y, z)
 }
 
-// ContinueAsNew3 is the error with which Run ends this run and starts the next, with 3 argument(s).
+// ContinueAsNew3 is the error with which Run ends this run and starts the next, with three arguments.
 func ContinueAsNew3[W, A, B, C, R any](ctx Context, run func(W, Context, A, B, C) (R, error), x A, y B, z C) error {
 	return continueAsNew[W](ctx, run, x, y, z)
 }

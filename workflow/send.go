@@ -75,7 +75,7 @@ func activity(ctx Context, fn any, o ActivityOptions, args ...any) *flow.Future 
 	return flow.Activity(ctx, name, o, args...)
 }
 
-func local(ctx Context, fn any, o ActivityOptions, args ...any) *flow.Future {
+func local(ctx Context, fn any, o LocalActivityOptions, args ...any) *flow.Future {
 	name, err := flow.RunOf(ctx).Env.ActivityName(fn)
 	if err != nil {
 		panic(err)
@@ -89,7 +89,7 @@ func ActivityByName[R any](ctx Context, name string, o ActivityOptions, args ...
 }
 
 // LocalActivityByName is LocalActivity by name.
-func LocalActivityByName[R any](ctx Context, name string, o ActivityOptions, args ...any) Future[R] {
+func LocalActivityByName[R any](ctx Context, name string, o LocalActivityOptions, args ...any) Future[R] {
 	return Future[R]{flow.Local(ctx, name, o, args...)}
 }
 

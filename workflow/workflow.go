@@ -49,6 +49,8 @@ type (
 	RetryPolicy = retry.RetryPolicy
 	// ActivityOptions are those of one activity.
 	ActivityOptions = flow.ActivityOptions
+	// LocalActivityOptions are those of one local activity.
+	LocalActivityOptions = flow.LocalActivityOptions
 	// ChildOptions are those of a child workflow.
 	ChildOptions = flow.ChildOptions
 	// ExternalError is why another workflow could not be signalled or cancelled.

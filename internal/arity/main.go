@@ -13,6 +13,7 @@ import (
 
 type arity struct {
 	N         int
+	Count     string // "2 arguments"
 	Types     string // "A, B "
 	Params    string // "A, B"
 	Arguments string // "a A, b B"
@@ -25,7 +26,7 @@ func arities() []arity {
 	var all []arity
 	for n := range 4 {
 		upper, lower := strings.Split("A B C", " ")[:n], strings.Split("x y z", " ")[:n]
-		a := arity{N: n, Types: strings.Join(upper, ", "), Values: strings.Join(lower, ", ")}
+		a := arity{N: n, Count: []string{"no arguments", "one argument", "two arguments", "three arguments"}[n], Types: strings.Join(upper, ", "), Values: strings.Join(lower, ", ")}
 		for i := range n {
 			a.Params += ", " + upper[i]
 			a.Arguments += lower[i] + " " + upper[i] + ", "

@@ -10,37 +10,42 @@ import (
 	"github.com/perdure/perdure/internal/flow"
 )
 {{range .}}
-// Activity{{.Suffix1}} starts an activity with {{.N}} argument(s): a function, or a method of a nil pointer to its struct.
+// Activity{{.Suffix1}} starts an activity with {{.Count}}: a function, or a method of a nil pointer to its struct.
 func Activity{{.Suffix1}}[{{if .N}}{{slice .Types 2}}, {{end}}R any](ctx Context, fn func(context.Context{{.Params}}) (R, error), {{.Arguments}}o ActivityOptions) Future[R] {
 	return Future[R]{activity(ctx, fn, o{{.Values}})}
 }
 
-// ActivityVoid{{.Suffix1}} starts an activity with {{.N}} argument(s) and no result.
+// ActivityVoid{{.Suffix1}} starts an activity with {{.Count}} and no result.
 func ActivityVoid{{.Suffix1}}{{if .N}}[{{slice .Types 2}} any]{{end}}(ctx Context, fn func(context.Context{{.Params}}) error, {{.Arguments}}o ActivityOptions) Future[None] {
 	return Future[None]{activity(ctx, fn, o{{.Values}})}
 }
 
-// LocalActivity{{.Suffix1}} runs an activity with {{.N}} argument(s) in this worker.
-func LocalActivity{{.Suffix1}}[{{if .N}}{{slice .Types 2}}, {{end}}R any](ctx Context, fn func(context.Context{{.Params}}) (R, error), {{.Arguments}}o ActivityOptions) Future[R] {
+// LocalActivity{{.Suffix1}} runs an activity with {{.Count}} in this worker, as part of the workflow task.
+func LocalActivity{{.Suffix1}}[{{if .N}}{{slice .Types 2}}, {{end}}R any](ctx Context, fn func(context.Context{{.Params}}) (R, error), {{.Arguments}}o LocalActivityOptions) Future[R] {
 	return Future[R]{local(ctx, fn, o{{.Values}})}
 }
 
-// Signal{{.Suffix1}} sends a signal with {{.N}} argument(s) to another workflow.
+// LocalActivityVoid{{.Suffix1}} is LocalActivity{{.Suffix1}} for an activity without a result.
+func LocalActivityVoid{{.Suffix1}}{{if .N}}[{{slice .Types 2}} any]{{end}}(ctx Context, fn func(context.Context{{.Params}}) error, {{.Arguments}}o LocalActivityOptions) Future[None] {
+	return Future[None]{local(ctx, fn, o{{.Values}})}
+}
+
+// Signal{{.Suffix1}} sends a signal with {{.Count}} to another workflow.
 func Signal{{.Suffix1}}[W{{.Types}} any](ctx Context, to Target[W], method func(W, Context{{.Params}}){{if .N}}, {{.Arguments}}{{end}}) Future[None] {
 	return signal[W](ctx, to, method{{.Values}})
 }
 
-// Child{{.Suffix1}} starts a child workflow with {{.N}} argument(s).
+// Child{{.Suffix1}} starts a child workflow with {{.Count}}.
 func Child{{.Suffix1}}[W{{.Types}}, R any](ctx Context, run func(W, Context{{.Params}}) (R, error), {{.Arguments}}o ChildOptions) *ChildHandle[W, R] {
 	return child[W, R](ctx, run, o{{.Values}})
 }
 
-// ChildVoid{{.Suffix1}} starts a child workflow with {{.N}} argument(s) and no result.
+// ChildVoid{{.Suffix1}} starts a child workflow with {{.Count}} and no result.
 func ChildVoid{{.Suffix1}}[W{{.Types}} any](ctx Context, run func(W, Context{{.Params}}) error, {{.Arguments}}o ChildOptions) *ChildHandle[W, None] {
 	return child[W, None](ctx, run, o{{.Values}})
 }
 
-// ContinueAsNew{{.Suffix1}} is the error with which Run ends this run and starts the next, with {{.N}} argument(s).
+// ContinueAsNew{{.Suffix1}} is the error with which Run ends this run and starts the next, with {{.Count}}.
 func ContinueAsNew{{.Suffix1}}[W{{.Types}}, R any](ctx Context, run func(W, Context{{.Params}}) (R, error){{if .N}}, {{.Arguments}}{{end}}) error {
 	return continueAsNew[W](ctx, run{{.Values}})
 }
@@ -62,17 +67,17 @@ import (
 	"github.com/perdure/perdure/internal/flow"
 )
 {{range .}}
-// Start{{.Suffix1}} starts a workflow whose Run has {{.N}} argument(s).
+// Start{{.Suffix1}} starts a workflow whose Run has {{.Count}}.
 func Start{{.Suffix1}}[W{{.Types}}, R any](ctx context.Context, c *Client, run func(W, flow.Context{{.Params}}) (R, error), {{.Arguments}}o StartOptions) (*Handle[W, R], error) {
 	return start[W, R](ctx, c, run, o{{.Values}})
 }
 
-// StartVoid{{.Suffix1}} starts a workflow whose Run has {{.N}} argument(s) and no result.
+// StartVoid{{.Suffix1}} starts a workflow whose Run has {{.Count}} and no result.
 func StartVoid{{.Suffix1}}[W{{.Types}} any](ctx context.Context, c *Client, run func(W, flow.Context{{.Params}}) error, {{.Arguments}}o StartOptions) (*Handle[W, converter.None], error) {
 	return start[W, converter.None](ctx, c, run, o{{.Values}})
 }
 
-// WithStart{{.Suffix1}} is the start half, with {{.N}} argument(s), of SignalWithStart and UpdateWithStart.
+// WithStart{{.Suffix1}} is the start half, with {{.Count}}, of SignalWithStart and UpdateWithStart.
 func WithStart{{.Suffix1}}[W{{.Types}}, R any](run func(W, flow.Context{{.Params}}) (R, error), {{.Arguments}}o StartOptions) *StartOperation[W, R] {
 	return withStart[W, R](run, o{{.Values}})
 }
@@ -82,39 +87,55 @@ func WithStartVoid{{.Suffix1}}[W{{.Types}} any](run func(W, flow.Context{{.Param
 	return withStart[W, converter.None](run, o{{.Values}})
 }
 
-// Signal{{.Suffix1}} sends a signal with {{.N}} argument(s).
+// Signal{{.Suffix1}} sends a signal with {{.Count}}.
 func Signal{{.Suffix1}}[W{{.Types}} any](ctx context.Context, to Target[W], method func(W, flow.Context{{.Params}}){{if .N}}, {{.Arguments}}{{end}}) error {
 	return signal[W](ctx, to, method{{.Values}})
 }
 
-// SignalWithStart{{.Suffix1}} sends a signal with {{.N}} argument(s) and starts the workflow if it is not running, in one step.
+// SignalWithStart{{.Suffix1}} sends a signal with {{.Count}} and starts the workflow if it is not running, in one step.
 func SignalWithStart{{.Suffix1}}[W{{.Types}}, R any](ctx context.Context, c *Client, op *StartOperation[W, R], method func(W, flow.Context{{.Params}}){{if .N}}, {{.Arguments}}{{end}}) (*Handle[W, R], error) {
 	return signalWithStart[W, R](ctx, c, op, method{{.Values}})
 }
 
-// Query{{.Suffix0}} asks a query with {{.N}} argument(s).
-func Query{{.Suffix0}}[W{{.Types}}, Q any](ctx context.Context, to Target[W], method func(W, flow.ReadContext{{.Params}}) (Q, error){{if .N}}, {{.Arguments}}{{end}}) (Q, error) {
-	return query[W, Q](ctx, to, method{{.Values}})
+// Query{{.Suffix0}} asks a query with {{.Count}}.
+func Query{{.Suffix0}}[W{{.Types}}, Q any](ctx context.Context, to Target[W], method func(W, flow.ReadContext{{.Params}}) (Q, error), {{.Arguments}}o ...QueryOption) (Q, error) {
+	return query[W, Q](ctx, to, method, o{{.Values}})
 }
 
-// Update{{.Suffix1}} makes an update with {{.N}} argument(s) and waits for its result.
-func Update{{.Suffix1}}[W{{.Types}}, U any](ctx context.Context, to Target[W], method func(W, flow.Context{{.Params}}) (U, error){{if .N}}, {{.Arguments}}{{end}}) (U, error) {
-	return update[W, U](ctx, to, method{{.Values}})
+// Update{{.Suffix1}} makes an update with {{.Count}} and waits for its result.
+func Update{{.Suffix1}}[W{{.Types}}, U any](ctx context.Context, to Target[W], method func(W, flow.Context{{.Params}}) (U, error), {{.Arguments}}o ...UpdateOption) (U, error) {
+	return update[W, U](ctx, to, method, o{{.Values}})
 }
 
-// UpdateVoid{{.Suffix1}} makes an update with {{.N}} argument(s) and no result, and waits for its end.
-func UpdateVoid{{.Suffix1}}[W{{.Types}} any](ctx context.Context, to Target[W], method func(W, flow.Context{{.Params}}) error{{if .N}}, {{.Arguments}}{{end}}) error {
-	_, err := update[W, converter.None](ctx, to, method{{.Values}})
+// UpdateVoid{{.Suffix1}} makes an update with {{.Count}} and no result, and waits for its end.
+func UpdateVoid{{.Suffix1}}[W{{.Types}} any](ctx context.Context, to Target[W], method func(W, flow.Context{{.Params}}) error, {{.Arguments}}o ...UpdateOption) error {
+	_, err := update[W, converter.None](ctx, to, method, o{{.Values}})
 	return err
 }
 
-// StartUpdate{{.Suffix1}} makes an update with {{.N}} argument(s) and waits until it is accepted.
+// StartUpdate{{.Suffix1}} makes an update with {{.Count}} and waits until it is as far as o.WaitFor says.
 func StartUpdate{{.Suffix1}}[W{{.Types}}, U any](ctx context.Context, to Target[W], method func(W, flow.Context{{.Params}}) (U, error), {{.Arguments}}o UpdateOptions) (*UpdateHandle[U], error) {
 	return startUpdate[W, U](ctx, to, method, o{{.Values}})
 }
 
-// UpdateWithStart{{.Suffix1}} makes an update with {{.N}} argument(s), starting the workflow if it is not running, and waits for its result.
-func UpdateWithStart{{.Suffix1}}[W{{.Types}}, R, U any](ctx context.Context, c *Client, op *StartOperation[W, R], method func(W, flow.Context{{.Params}}) (U, error){{if .N}}, {{.Arguments}}{{end}}) (U, error) {
-	return updateWithStart[W, R, U](ctx, c, op, method{{.Values}})
+// StartUpdateVoid{{.Suffix1}} is StartUpdate{{.Suffix1}} for an update without a result.
+func StartUpdateVoid{{.Suffix1}}[W{{.Types}} any](ctx context.Context, to Target[W], method func(W, flow.Context{{.Params}}) error, {{.Arguments}}o UpdateOptions) (*UpdateHandle[converter.None], error) {
+	return startUpdate[W, converter.None](ctx, to, method, o{{.Values}})
+}
+
+// UpdateWithStart{{.Suffix1}} makes an update with {{.Count}}, starting the workflow if it is not running, and waits for its result.
+func UpdateWithStart{{.Suffix1}}[W{{.Types}}, R, U any](ctx context.Context, c *Client, op *StartOperation[W, R], method func(W, flow.Context{{.Params}}) (U, error), {{.Arguments}}o ...UpdateOption) (U, error) {
+	return updateWithStart[W, R, U](ctx, c, op, method, o{{.Values}})
+}
+
+// UpdateWithStartVoid{{.Suffix1}} is UpdateWithStart{{.Suffix1}} for an update without a result.
+func UpdateWithStartVoid{{.Suffix1}}[W{{.Types}}, R any](ctx context.Context, c *Client, op *StartOperation[W, R], method func(W, flow.Context{{.Params}}) error, {{.Arguments}}o ...UpdateOption) error {
+	_, err := updateWithStart[W, R, converter.None](ctx, c, op, method, o{{.Values}})
+	return err
+}
+
+// StartUpdateWithStart{{.Suffix1}} is UpdateWithStart{{.Suffix1}} that waits until the update is as far as o.WaitFor says.
+func StartUpdateWithStart{{.Suffix1}}[W{{.Types}}, R, U any](ctx context.Context, c *Client, op *StartOperation[W, R], method func(W, flow.Context{{.Params}}) (U, error), {{.Arguments}}o UpdateOptions) (*UpdateHandle[U], error) {
+	return startUpdateWithStart[W, R, U](ctx, c, op, method, o{{.Values}})
 }
 {{end}}`}

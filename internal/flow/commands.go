@@ -102,7 +102,6 @@ type ActivityOptions struct {
 	Retry                                                     *retry.RetryPolicy
 	// WaitForCancellation waits, when ctx is cancelled, for what the activity answers. Otherwise the future fails at once.
 	WaitForCancellation bool
-	DisableEager        bool
 	Summary             string
 }
 

@@ -2,12 +2,17 @@ package flow
 
 import (
 	"fmt"
+	"slices"
+	"time"
 
 	commandpb "go.temporal.io/api/command/v1"
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
 	failurepb "go.temporal.io/api/failure/v1"
 	historypb "go.temporal.io/api/history/v1"
+
+	"github.com/perdure/perdure/failure"
+	"github.com/perdure/perdure/internal/retry"
 )
 
 // Marker names and details are those of the official Go SDK, so that each of the two replays what the other recorded.
@@ -124,12 +129,19 @@ func (r *Run) listVersion(entry string) {
 	r.upsert(&commonpb.SearchAttributes{IndexedFields: map[string]*commonpb.Payload{"TemporalChangeVersion": p}})
 }
 
+// LocalActivityOptions are those of one local activity. One of StartToClose and ScheduleToClose is required.
+type LocalActivityOptions struct {
+	// ScheduleToClose bounds all attempts and the waits between them, StartToClose each attempt. 0: no bound.
+	ScheduleToClose, StartToClose time.Duration
+	Retry                         *retry.RetryPolicy
+}
+
 // LocalActivity is one that runs in the worker that has the workflow task.
 type LocalActivity struct {
 	ID      int64
 	Name    string
 	Input   *commonpb.Payloads
-	Options ActivityOptions
+	Options LocalActivityOptions
 	future  *Future
 }
 
@@ -140,35 +152,48 @@ type localMarker struct {
 }
 
 // Local starts a local activity.
-func Local(ctx Context, name string, o ActivityOptions, args ...any) *Future {
+func Local(ctx Context, name string, o LocalActivityOptions, args ...any) *Future {
 	r := ctx.run()
 	r.mayCommand("start a local activity")
-	r.localID++
-	l := &LocalActivity{ID: r.localID, Name: name, Input: r.encode(args...), Options: o, future: r.NewFuture()}
-	r.locals = append(r.locals, l)
-	if !r.replaying {
-		r.Env.Local(r, l)
+	f := r.NewFuture()
+	if ctx.scope().canceled {
+		f.Resolve(nil, failure.NewCanceledError())
+		return f
 	}
-	return l.future
+	if o.StartToClose <= 0 && o.ScheduleToClose <= 0 {
+		f.Resolve(nil, fmt.Errorf("local activity %s: StartToClose or ScheduleToClose is required", name))
+		return f
+	}
+	r.localID++
+	l := &LocalActivity{ID: r.localID, Name: name, Input: r.encode(args...), Options: o, future: f}
+	r.locals = append(r.locals, l)
+	// No marker tells of a cancellation: what led to it leads to it again.
+	ctx.scope().onCancel(func() {
+		if !f.ready {
+			r.dropLocal(l)
+			f.Resolve(nil, failure.NewCanceledError())
+		}
+	})
+	return f
 }
 
 // Locals are the local activities without a result. While there are any, a task is held, or renewed.
 func (r *Run) Locals() []*LocalActivity { return r.locals }
 
 // ResolveLocal brings the result of one and lets the run go on. Between two activations only.
-func (r *Run) ResolveLocal(l *LocalActivity, value *commonpb.Payloads, f *failurepb.Failure) (err error) {
+func (r *Run) ResolveLocal(l *LocalActivity, value *commonpb.Payloads, f *failurepb.Failure, attempt int32) (err error) {
 	defer r.recovering(&err)
-	r.settleLocal(l, value, f, 1)
+	r.settleLocal(l, value, f, attempt)
 	r.step()
 	return r.failed
 }
 
+func (r *Run) dropLocal(l *LocalActivity) {
+	r.locals = slices.DeleteFunc(r.locals, func(o *LocalActivity) bool { return o == l })
+}
+
 func (r *Run) settleLocal(l *LocalActivity, value *commonpb.Payloads, f *failurepb.Failure, attempt int32) {
-	for i, o := range r.locals {
-		if o == l {
-			r.locals = append(r.locals[:i:i], r.locals[i+1:]...)
-		}
-	}
+	r.dropLocal(l)
 	details := map[string]*commonpb.Payloads{"data": r.encode(localMarker{ActivityID: fmt.Sprint(l.ID), ActivityType: l.Name, Attempt: attempt})}
 	if f == nil {
 		details["result"] = value
@@ -192,7 +217,7 @@ func (r *Run) replayLocals() {
 		if err := r.decode(a.Details["data"], &data); err != nil {
 			panic(fmt.Errorf("event %d: %w", e.EventId, err))
 		}
-		for _, l := range r.locals {
+		for _, l := range slices.Clone(r.locals) {
 			if fmt.Sprint(l.ID) == data.ActivityID {
 				r.settleLocal(l, a.Details["result"], a.Failure, data.Attempt)
 				r.step()

@@ -48,8 +48,6 @@ type Env struct {
 	Log       *slog.Logger
 	// ActivityName is the registered name of an activity function.
 	ActivityName func(fn any) (string, error)
-	// Local starts a local activity; its result comes through Run.ResolveLocal.
-	Local func(r *Run, l *LocalActivity)
 }
 
 // Info says which run this is. It is filled from WorkflowExecutionStarted.

@@ -1,0 +1,85 @@
+package worker
+
+import (
+	"reflect"
+	"testing"
+	"testing/synctest"
+
+	"github.com/perdure/perdure/internal/flow"
+	"github.com/perdure/perdure/internal/handlers"
+)
+
+type idle struct{}
+
+func (*idle) Run(flow.Context) error { return nil }
+
+func someRun(t *testing.T) *held {
+	t.Helper()
+	d, err := handlers.Of(reflect.TypeFor[*idle](), flow.Rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &held{Run: flow.New(&flow.Env{}, d, "w", "r")}
+}
+
+// The answer to a task reaches others before it reaches the worker, so the next task may find the run still in use. It once
+// made a second copy, and the first, put back after it, answered queries with old state.
+func TestATaskWaitsForTheRunThatAnotherHas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCache(10)
+		if c.take("r") != nil {
+			t.Fatal("there is a run before there was one")
+		}
+		got := make(chan *held, 1)
+		go func() { got <- c.take("r") }()
+		synctest.Wait()
+		select {
+		case <-got:
+			t.Fatal("the second task did not wait")
+		default:
+		}
+		h := someRun(t)
+		c.put("r", h)
+		if <-got != h {
+			t.Fatal("the second task got another run")
+		}
+		c.put("r", nil)
+		if c.take("r") != nil {
+			t.Fatal("a dropped run was kept")
+		}
+		c.put("r", nil)
+		if len(c.runs) != 0 {
+			t.Fatalf("%d places are left", len(c.runs))
+		}
+	})
+}
+
+func TestTheRunUsedLongestAgoGoesFirst(t *testing.T) {
+	c := newCache(2)
+	for _, id := range []string{"a", "b"} {
+		c.take(id)
+		c.put(id, someRun(t))
+	}
+	a := c.take("a")
+	c.put("a", a)
+	c.take("c")
+	c.put("c", someRun(t))
+	if c.take("b") != nil {
+		t.Error("b is still there")
+	}
+	if c.take("a") != a {
+		t.Error("a is not there")
+	}
+	c.put("a", a)
+	c.put("b", nil)
+	c.clear()
+	if len(c.runs) != 0 || c.idle.Len() != 0 {
+		t.Errorf("%d places, %d idle", len(c.runs), c.idle.Len())
+	}
+	none := newCache(-1)
+	none.take("a")
+	none.put("a", someRun(t))
+	if len(none.runs) != 0 {
+		t.Error("a cache without room keeps runs")
+	}
+}

@@ -72,7 +72,7 @@ func faulty(t *testing.T, register func(*worker.Worker), want string) {
 func flawed[W any](t *testing.T, fault string) {
 	t.Helper()
 	one := "workflow " + reflect.TypeFor[W]().String() + " has 1 fault:\n  " + fault
-	faulty(t, worker.Workflow[W], "1 faults in what is registered:\n"+one)
+	faulty(t, worker.Workflow[W], "there is a fault in what is registered:\n"+one)
 	c, conn := unserved(t)
 	// A signal goes to the definition before anything else, so it needs none of the type's own methods.
 	err := client.Signal0(t.Context(), client.HandleOf[W, any](c, "id", ""), func(W, workflow.Context) {})
@@ -216,7 +216,7 @@ func TestM207_WhatIsDynamicHasNoName(t *testing.T) {
 	flawed[*DynamicUpdateNamed](t, `method Any: it is dynamic and has a name, "u"; it can have one of the two`)
 	flawed[*DynamicRunNamed](t, `it is dynamic and has a name, "w"; it can have one of the two`)
 	faulty(t, func(w *worker.Worker) { w.ActivityAs("a", catchAll) },
-		"1 faults in what is registered:\nactivity a: it is dynamic and has a name; it can have one of the two")
+		"there is a fault in what is registered:\nactivity a: it is dynamic and has a name; it can have one of the two")
 }
 
 type (
@@ -274,11 +274,11 @@ func TestM209_OneOfAKindIsDynamic(t *testing.T) {
 	faulty(t, func(w *worker.Worker) {
 		worker.Workflow[*AnyType](w)
 		worker.Workflow[*AnyOther](w)
-	}, "1 faults in what is registered:\nworkflows *worker_test.AnyType and *worker_test.AnyOther are both dynamic; a worker can have one")
+	}, "there is a fault in what is registered:\nworkflows *worker_test.AnyType and *worker_test.AnyOther are both dynamic; a worker can have one")
 	faulty(t, func(w *worker.Worker) {
 		w.Activity(catchAll)
 		w.Activity(catchAgain)
-	}, "1 faults in what is registered:\nactivity catchAgain: activity catchAll is dynamic, too; a worker can have one")
+	}, "there is a fault in what is registered:\nactivity catchAgain: activity catchAll is dynamic, too; a worker can have one")
 	sound[*AnyType](t)
 }
 
@@ -303,7 +303,7 @@ func TestM210_DynamicHandlersHaveOneShape(t *testing.T) {
 	flawed[*ShapelessUpdate](t, "method Any: a dynamic update"+shape)
 	flawed[*ShapelessRun](t, "method Run: a dynamic workflow takes workflow.Args and nothing else")
 	faulty(t, func(w *worker.Worker) { w.Activity(catchSome) },
-		"1 faults in what is registered:\nactivity catchSome: a dynamic activity has to take (ctx context.Context, args activity.Args)")
+		"there is a fault in what is registered:\nactivity catchSome: a dynamic activity has to take (ctx context.Context, args activity.Args)")
 }
 
 type (
@@ -338,7 +338,7 @@ func TestM211_ReservedNamesAreRefused(t *testing.T) {
 	flawed[*ReservedName](t, "its name: "+reserved)
 	flawed[*ReservedStack](t, `method A: names of queries and updates that begin with __ are reserved ("__stack_trace")`)
 	faulty(t, func(w *worker.Worker) { w.ActivityAs("__temporal_x", work) },
-		"1 faults in what is registered:\nactivity __temporal_x: names that begin with __temporal_ are reserved")
+		"there is a fault in what is registered:\nactivity __temporal_x: names that begin with __temporal_ are reserved")
 	sound[*StackSignal](t) // only the query of that name is built in
 }
 
@@ -355,7 +355,7 @@ func (*Many) ValidateNothing(workflow.ReadContext) error { return nil }
 
 var _ = workflow.Define[*Many](workflow.Name("__temporal_many"), workflow.Rename((*Many).Other, "One"))
 
-const manyFaults = `3 faults in what is registered:
+const manyFaults = `there are 9 faults in what is registered:
 workflow *worker_test.Many has 7 faults:
   method Any: a dynamic signal has to take (ctx, name string, args workflow.Args)
   method Get: as a query it has to be (q workflow.ReadContext, args ...) (R, error)
@@ -405,7 +405,7 @@ func TestM213_AWorkflowHasOneMainMethodAndAnInitStepThatFits(t *testing.T) {
 	const shape = "Run(ctx workflow.Context, args ...) (R, error), or only error"
 	flawed[*NoRun](t, "it has no main method; it needs "+shape)
 	// A type cannot declare Run twice. Of two that are embedded Go promotes neither.
-	flawed[*TwoRuns](t, "it has no main method; it needs "+shape)
+	flawed[*TwoRuns](t, "method Run: those of the embedded worker_test.basic and worker_test.basic2 hide each other; define it on *worker_test.TwoRuns")
 	flawed[*NoContextRun](t, "method Run: its first parameter has to be workflow.Context; it has to be "+shape)
 	flawed[*ReadRun](t, "method Run: as a main method it has to be "+shape)
 	flawed[*OtherInit](t, "method Init: its parameters are not those of Run")
@@ -474,11 +474,11 @@ func TestM216_ANameIsOneWorkflowAndOneActivity(t *testing.T) {
 		worker.Workflow[*Copy](w)
 		w.Activity(&Works{})
 		w.ActivityAs("Work", work)
-	}, "2 faults in what is registered:\nworkflows *worker_test.Original and *worker_test.Copy are both named \"Original\"\nactivity Work: there are two of this name")
+	}, "there are 2 faults in what is registered:\nworkflows *worker_test.Original and *worker_test.Copy are both named \"Original\"\nactivity Work: there are two of this name")
 	faulty(t, func(w *worker.Worker) {
 		worker.Workflow[*Original](w)
 		worker.Workflow[*Original](w)
-	}, "1 faults in what is registered:\nworkflows *worker_test.Original and *worker_test.Original are both named \"Original\"")
+	}, "there is a fault in what is registered:\nworkflows *worker_test.Original and *worker_test.Original are both named \"Original\"")
 }
 
 // Strict has methods that fit the type of a client call but are not what the call is for.
@@ -579,9 +579,9 @@ func TestM218_OnlyMethodsOfTheDefinitionAreMessages(t *testing.T) {
 		}
 	})
 	flawed[*Anonymous](t, "Rename: "+funcName(namelessTell)+" is not a method of *worker_test.Anonymous")
-	name := funcName(namelessWork)
+	full := runtime.FuncForPC(reflect.ValueOf(namelessWork).Pointer()).Name()
 	faulty(t, func(w *worker.Worker) { w.Activity(namelessWork) },
-		"1 faults in what is registered:\nactivity "+name[strings.LastIndexByte(name, '.')+1:]+" is anonymous; register it with a name")
+		"there is a fault in what is registered:\nactivity "+full+" is anonymous; register it with a name")
 }
 
 // Below and Above are a workflow and one that embeds it.

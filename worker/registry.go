@@ -22,12 +22,12 @@ type Registry struct {
 	dynamicWorkflow *handlers.Definition
 	activities      map[string]*function
 	dynamicActivity *function
-	names           map[uintptr]string
+	names           map[string]string // by the runtime's name of a function; ambiguous if it was given several
 	faults          []error
 }
 
 func newRegistry() *Registry {
-	return &Registry{workflows: map[string]*handlers.Definition{}, activities: map[string]*function{}, names: map[uintptr]string{}}
+	return &Registry{workflows: map[string]*handlers.Definition{}, activities: map[string]*function{}, names: map[string]string{}}
 }
 
 // function is an activity.
@@ -74,25 +74,44 @@ func (w *Worker) ActivityAs(name string, fn any) {
 
 func (r *Registry) activity(name string, fn any) {
 	v := reflect.ValueOf(fn)
-	if v.Kind() == reflect.Pointer && v.Elem().Kind() == reflect.Struct {
+	fault := func(format string, args ...any) { r.faults = append(r.faults, fmt.Errorf(format, args...)) }
+	switch {
+	case v.Kind() == reflect.Pointer && v.Type().Elem().Kind() == reflect.Struct && v.IsNil():
+		fault("activity %T is a nil pointer", fn)
+		return
+	case v.Kind() == reflect.Pointer && v.Elem().Kind() == reflect.Struct && name != "":
+		fault("activity %q: the activities of a struct, %T, are named after its methods", name, fn)
+		return
+	case v.Kind() == reflect.Pointer && v.Elem().Kind() == reflect.Struct:
 		r.methods(v)
 		return
-	}
-	if v.Kind() != reflect.Func {
-		r.faults = append(r.faults, fmt.Errorf("activity %T is neither a function nor a pointer to a struct", fn))
+	case v.Kind() != reflect.Func:
+		fault("activity %T is neither a function nor a pointer to a struct", fn)
+		return
+	case v.IsNil():
+		fault("activity %s%T is nil", name, fn)
 		return
 	}
-	own := functionName(v)
+	full := fullName(v)
+	own, anonymous := shortName(full)
 	explicit := name != ""
 	if !explicit {
-		name = own
-		if strings.HasPrefix(name, "func") && len(name) > 4 && name[4] >= '0' && name[4] <= '9' {
-			r.faults = append(r.faults, fmt.Errorf("activity %s is anonymous; register it with a name", name))
+		if anonymous {
+			fault("activity %s is anonymous; register it with a name", full)
 			return
 		}
+		name = own
 	}
-	r.add(name, explicit, v)
+	if r.add(name, explicit, v) {
+		if old, ok := r.names[full]; ok && old != name {
+			name = ambiguous
+		}
+		r.names[full] = name
+	}
 }
+
+// ambiguous is the name of a function that has several: reserved, so no activity has it.
+const ambiguous = "__temporal_"
 
 func (r *Registry) methods(v reflect.Value) {
 	found := false
@@ -115,70 +134,91 @@ var (
 	argsType    = reflect.TypeFor[converter.Args]()
 )
 
-func (r *Registry) add(name string, explicit bool, v reflect.Value) {
+// add says whether there was no fault.
+func (r *Registry) add(name string, explicit bool, v reflect.Value) bool {
 	t := v.Type()
 	f := &function{name: name, fn: v}
-	bad := func(reason string) { r.faults = append(r.faults, fmt.Errorf("activity %s: %s", name, reason)) }
-	if t.NumIn() == 0 || t.In(0) != contextType {
+	before := len(r.faults)
+	bad := func(format string, args ...any) {
+		r.faults = append(r.faults, fmt.Errorf("activity "+name+": "+format, args...))
+	}
+	switch n := t.NumOut(); {
+	case t.NumIn() == 0 || t.In(0) != contextType:
 		bad("its first parameter has to be context.Context")
-		return
-	}
-	if n := t.NumOut(); n == 0 || n > 2 || t.Out(n-1) != errorType {
+	case n == 0 || n > 2 || t.Out(n-1) != errorType:
 		bad("it has to return (R, error), or only error")
-		return
-	}
-	if t.IsVariadic() {
+	case t.IsVariadic():
 		bad("it is variadic; take a slice, or better a struct")
-		return
+	case n == 2:
+		f.result = true
+		if !sendable(t.Out(0)) {
+			bad("a %s cannot be its result", t.Out(0).Kind())
+		}
 	}
-	f.result = t.NumOut() == 2
 	for i := 1; i < t.NumIn(); i++ {
 		f.params = append(f.params, t.In(i))
+		if !sendable(t.In(i)) {
+			bad("a %s cannot be an argument", t.In(i).Kind())
+		}
 	}
-	if slices.Contains(f.params, argsType) {
-		if len(f.params) != 1 {
-			bad("a dynamic activity has to take (ctx context.Context, args activity.Args)")
-			return
-		}
-		if explicit {
-			bad("it is dynamic and has a name; it can have one of the two")
-			return
-		}
-		if r.dynamicActivity != nil {
-			bad("activity " + r.dynamicActivity.name + " is dynamic, too; a worker can have one")
-			return
-		}
-		f.dynamic, f.params = true, nil
+	f.dynamic = slices.Contains(f.params, argsType)
+	switch {
+	case len(r.faults) > before:
+	case f.dynamic && len(f.params) != 1:
+		bad("a dynamic activity has to take (ctx context.Context, args activity.Args)")
+	case f.dynamic && explicit:
+		bad("it is dynamic and has a name; it can have one of the two")
+	case f.dynamic && r.dynamicActivity != nil:
+		bad("activity %s is dynamic, too; a worker can have one", r.dynamicActivity.name)
+	case f.dynamic:
+		f.params = nil
 		r.dynamicActivity = f
-		return
-	}
-	if strings.HasPrefix(name, "__temporal_") {
+	case strings.HasPrefix(name, "__temporal_"):
 		bad("names that begin with __temporal_ are reserved")
-		return
-	}
-	if r.activities[name] != nil {
+	case r.activities[name] != nil:
 		bad("there are two of this name")
-		return
+	default:
+		r.activities[name] = f
 	}
-	r.activities[name] = f
-	r.names[v.Pointer()] = name
+	return len(r.faults) == before
 }
 
-// functionName is the last part of a function's name: that of the function, or of the method.
-func functionName(v reflect.Value) string {
-	full := runtime.FuncForPC(v.Pointer()).Name()
-	return strings.TrimSuffix(full[strings.LastIndexByte(full, '.')+1:], "-fm")
+// sendable says whether values of a type can go through a converter at all.
+func sendable(t reflect.Type) bool { return t.Kind() != reflect.Chan && t.Kind() != reflect.Func }
+
+// fullName is the runtime's name of a function.
+func fullName(v reflect.Value) string { return runtime.FuncForPC(v.Pointer()).Name() }
+
+// shortName is the function's or the method's own name, without type arguments, out of the runtime's name: path/pkg.Name,
+// path/pkg.(*Type).Name-fm for the method of a value, path/pkg.Name.func1.2 for what has no name.
+func shortName(full string) (name string, anonymous bool) {
+	full = strings.ReplaceAll(strings.TrimSuffix(full, "-fm"), "[...]", "")
+	_, name, _ = strings.Cut(full[strings.LastIndexByte(full, '/')+1:], ".")
+	first, rest, nested := strings.Cut(name, ".")
+	if !nested {
+		return name, false
+	}
+	last := rest[strings.LastIndexByte(rest, '.')+1:]
+	number := strings.TrimPrefix(strings.TrimPrefix(last, "func"), "gowrap")
+	anonymous = first == "glob" || number != "" && strings.Trim(number, "0123456789") == ""
+	return last, anonymous
 }
 
 // activityName is what workflow code means by a function. It need not be registered here: another worker may run it.
 func (r *Registry) activityName(fn any) (string, error) {
 	v := reflect.ValueOf(fn)
-	if v.Kind() != reflect.Func {
+	if v.Kind() != reflect.Func || v.IsNil() {
 		return "", fmt.Errorf("%T is not an activity function", fn)
 	}
-	name := functionName(v)
-	if explicit, ok := r.names[v.Pointer()]; ok && !strings.HasSuffix(runtime.FuncForPC(v.Pointer()).Name(), "-fm") {
-		name = explicit
+	full := fullName(v)
+	name, anonymous := shortName(full)
+	switch explicit := r.names[full]; {
+	case explicit == ambiguous:
+		return "", fmt.Errorf("activity function %s is registered under several names; call it by one of them", full)
+	case explicit != "":
+		return explicit, nil
+	case anonymous:
+		return "", fmt.Errorf("activity function %s is anonymous and not registered with this worker; call it by name", full)
 	}
 	return name, nil
 }
@@ -203,10 +243,22 @@ func (r *Registry) function(name string) (*function, error) {
 	return nil, fmt.Errorf("activity type %q is not registered with this worker, which knows [%s]", name, strings.Join(slices.Sorted(maps.Keys(r.activities)), " "))
 }
 
-// check gives all faults in one error.
-func (r *Registry) check() error {
-	if len(r.faults) == 0 {
-		return nil
+// check gives all faults in one error, with those of the worker itself.
+func (r *Registry) check(own ...error) error {
+	faults, n := append(own, r.faults...), 0
+	for _, err := range faults {
+		var d *handlers.DefinitionError
+		if errors.As(err, &d) {
+			n += len(d.Faults)
+		} else {
+			n++
+		}
 	}
-	return fmt.Errorf("%d faults in what is registered:\n%w", len(r.faults), errors.Join(r.faults...))
+	switch n {
+	case 0:
+		return nil
+	case 1:
+		return fmt.Errorf("there is a fault in what is registered:\n%w", faults[0])
+	}
+	return fmt.Errorf("there are %d faults in what is registered:\n%w", n, errors.Join(faults...))
 }

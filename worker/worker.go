@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -112,7 +113,7 @@ func (w *Worker) Start() error {
 	if w.started {
 		return errors.New("the worker was started before")
 	}
-	if err := w.registry.check(); err != nil {
+	if err := w.registry.check(w.checkQueue()...); err != nil {
 		return err
 	}
 	w.started = true
@@ -132,6 +133,16 @@ func (w *Worker) Start() error {
 		for range w.o.ActivityPollers {
 			w.poll(slots, w.pollActivity)
 		}
+	}
+	return nil
+}
+
+func (w *Worker) checkQueue() []error {
+	switch {
+	case w.queue == "":
+		return []error{errors.New("the task queue has no name")}
+	case strings.HasPrefix(w.queue, "__temporal_"):
+		return []error{fmt.Errorf("task queue %s: names that begin with __temporal_ are reserved", w.queue)}
 	}
 	return nil
 }

@@ -149,6 +149,9 @@ func (b *builder) build() {
 			}
 		}
 	}
+	if !iface {
+		b.hidden()
+	}
 	for _, name := range slices.Sorted(maps.Keys(validators)) {
 		b.validator(name, validators[name])
 	}
@@ -213,6 +216,48 @@ func (b *builder) method(m reflect.Method, iface bool) *Handler {
 		return nil
 	}
 	return h
+}
+
+// hidden finds handlers of embedded types that the workflow does not have: Go promotes neither of two methods of one name, and
+// none that a field hides, and says nothing.
+func (b *builder) hidden() {
+	found := map[string][]string{}
+	b.embedded(b.t.Elem(), map[reflect.Type]bool{}, found)
+	for _, m := range slices.Sorted(maps.Keys(found)) {
+		b.broken[m] = true
+		if of := found[m]; len(of) > 1 {
+			b.fault("method %s: those of the embedded %s hide each other; define it on %s", m, strings.Join(of, " and "), b.t)
+		} else {
+			b.fault("method %s: that of the embedded %s is hidden by a field; rename the field", m, of[0])
+		}
+	}
+}
+
+func (b *builder) embedded(in reflect.Type, seen map[reflect.Type]bool, found map[string][]string) {
+	for i := range in.NumField() {
+		f := in.Field(i)
+		t, first := f.Type, 1
+		switch t.Kind() {
+		case reflect.Struct:
+			t = reflect.PointerTo(t)
+		case reflect.Interface:
+			first = 0
+		}
+		if !f.Anonymous || seen[t] {
+			continue
+		}
+		seen[t] = true
+		for i := range t.NumMethod() {
+			m := t.Method(i)
+			_, has := b.t.MethodByName(m.Name)
+			if !has && m.Type.NumIn() > first && b.context(m.Type.In(first)) {
+				found[m.Name] = append(found[m.Name], f.Type.String())
+			}
+		}
+		if t.Kind() == reflect.Pointer && t.Elem().Kind() == reflect.Struct {
+			b.embedded(t.Elem(), seen, found)
+		}
+	}
 }
 
 func (b *builder) context(t reflect.Type) bool {

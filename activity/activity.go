@@ -33,6 +33,18 @@ type Info struct {
 	Header                                 *commonpb.Header
 }
 
+// Call is an attempt that an interceptor sees.
+type Call struct {
+	Info Info
+	// Args of the attempt, undecoded.
+	Args Args
+	// Result, when next has returned without an error. It may be replaced.
+	Result any
+}
+
+// Interceptor goes around each attempt of an activity, local ones, too. next may be called once; its context is the function's.
+type Interceptor func(ctx context.Context, call *Call, next func(context.Context) error) error
+
 // Environment is what a worker puts into an activity's context.
 type Environment struct {
 	Info      Info

@@ -175,7 +175,8 @@ func atLeastAccepted(u *workflowservice.UpdateWorkflowExecutionResponse) bool {
 // StartOperation is the start half of SignalWithStart and UpdateWithStart. It is used once.
 type StartOperation[W, R any] struct {
 	o    StartOptions
-	run  any
+	run  any    // the method, or nil
+	name string // of what has no Go type
 	args []any
 	used atomic.Bool
 	h    *Handle[W, R]
@@ -185,6 +186,13 @@ type StartOperation[W, R any] struct {
 
 func withStart[W, R any](run any, o StartOptions, args ...any) *StartOperation[W, R] {
 	return &StartOperation[W, R]{o: o, run: run, args: args, done: make(chan struct{})}
+}
+
+// WithStartByName is the start half of an operation for a workflow that has no Go type.
+func WithStartByName(name string, o StartOptions, args ...any) *StartOperation[Any, converter.Value] {
+	op := withStart[Any, converter.Value](nil, o, args...)
+	op.name = name
+	return op
 }
 
 // Handle is the workflow's, once the operation is through; its error is that of the operation.
@@ -208,6 +216,9 @@ func (op *StartOperation[W, R]) use(do func() (*Handle[W, R], error)) error {
 }
 
 func (op *StartOperation[W, R]) request(c *Client) (*workflowservice.StartWorkflowExecutionRequest, error) {
+	if op.run == nil {
+		return c.startRequest(op.name, op.o, op.args)
+	}
 	d, _, err := lookup[W](handlers.Run, op.run)
 	if err != nil {
 		return nil, err
@@ -215,9 +226,36 @@ func (op *StartOperation[W, R]) request(c *Client) (*workflowservice.StartWorkfl
 	return c.startRequest(d.Name, op.o, op.args)
 }
 
-func signalWithStart[W, R any](ctx context.Context, c *Client, op *StartOperation[W, R], method any, args ...any) (*Handle[W, R], error) {
+// sent is the name of the message that a method expression stands for, or the name that was given.
+func sent[W any](kind handlers.Kind, message any) (string, error) {
+	if name, ok := message.(string); ok {
+		return name, nil
+	}
+	_, h, err := lookup[W](kind, message)
+	if err != nil {
+		return "", err
+	}
+	return h.Name, nil
+}
+
+// SignalWithStartByName is SignalWithStart with a signal that has no Go type.
+func SignalWithStartByName[W, R any](ctx context.Context, c *Client, op *StartOperation[W, R], name string, args ...any) (*Handle[W, R], error) {
+	return signalWithStart(ctx, c, op, name, args...)
+}
+
+// UpdateWithStartByName is UpdateWithStart with an update that has no Go type.
+func UpdateWithStartByName[W, R any](ctx context.Context, c *Client, op *StartOperation[W, R], name string, args ...any) (converter.Value, error) {
+	return updateWithStart[W, R, converter.Value](ctx, c, op, name, nil, args...)
+}
+
+// StartUpdateWithStartByName is UpdateWithStartByName that waits until the update is as far as o.WaitFor says.
+func StartUpdateWithStartByName[W, R any](ctx context.Context, c *Client, op *StartOperation[W, R], name string, o UpdateOptions, args ...any) (*UpdateHandle[converter.Value], error) {
+	return startUpdateWithStart[W, R, converter.Value](ctx, c, op, name, o, args...)
+}
+
+func signalWithStart[W, R any](ctx context.Context, c *Client, op *StartOperation[W, R], message any, args ...any) (*Handle[W, R], error) {
 	err := op.use(func() (*Handle[W, R], error) {
-		_, h, err := lookup[W](handlers.Signal, method)
+		name, err := sent[W](handlers.Signal, message)
 		if err != nil {
 			return nil, err
 		}
@@ -225,7 +263,7 @@ func signalWithStart[W, R any](ctx context.Context, c *Client, op *StartOperatio
 		if err != nil {
 			return nil, err
 		}
-		answer, err := c.signalWithStart(ctx, start, h.Name, args)
+		answer, err := c.signalWithStart(ctx, start, name, args)
 		if err != nil {
 			return nil, typed(start.WorkflowId, err)
 		}
@@ -256,8 +294,8 @@ func (c *Client) signalWithStart(ctx context.Context, s *workflowservice.StartWo
 	})
 }
 
-func updateWithStart[W, R, U any](ctx context.Context, c *Client, op *StartOperation[W, R], method any, o []UpdateOption, args ...any) (U, error) {
-	u, err := startUpdateWithStart[W, R, U](ctx, c, op, method, completing(o), args...)
+func updateWithStart[W, R, U any](ctx context.Context, c *Client, op *StartOperation[W, R], message any, o []UpdateOption, args ...any) (U, error) {
+	u, err := startUpdateWithStart[W, R, U](ctx, c, op, message, completing(o), args...)
 	if err != nil {
 		var none U
 		return none, err
@@ -265,9 +303,9 @@ func updateWithStart[W, R, U any](ctx context.Context, c *Client, op *StartOpera
 	return u.Result(ctx)
 }
 
-func startUpdateWithStart[W, R, U any](ctx context.Context, c *Client, op *StartOperation[W, R], method any, o UpdateOptions, args ...any) (u *UpdateHandle[U], err error) {
+func startUpdateWithStart[W, R, U any](ctx context.Context, c *Client, op *StartOperation[W, R], message any, o UpdateOptions, args ...any) (u *UpdateHandle[U], err error) {
 	err = op.use(func() (*Handle[W, R], error) {
-		_, h, err := lookup[W](handlers.Update, method)
+		name, err := sent[W](handlers.Update, message)
 		if err != nil {
 			return nil, err
 		}
@@ -279,7 +317,7 @@ func startUpdateWithStart[W, R, U any](ctx context.Context, c *Client, op *Start
 			return nil, err
 		}
 		r := &ref{c: c, id: start.WorkflowId}
-		update, err := r.updateRequest(h.Name, o, args)
+		update, err := r.updateRequest(name, o, args)
 		if err != nil {
 			return nil, err
 		}

@@ -68,7 +68,7 @@ func (w *Worker) activityTask(t *activityTask) {
 		if !info.Deadline.IsZero() {
 			bounded, done = context.WithDeadline(ctx, info.Deadline)
 		}
-		result, err = w.call(activity.With(bounded, env), f, t.Input)
+		result, err = w.call(activity.With(bounded, env), f, info, t.Input)
 		done()
 		beat.stop()
 	}
@@ -98,15 +98,16 @@ func (w *Worker) answerActivity(t *activityTask, result *commonpb.Payloads, err 
 }
 
 // call runs the function. A panic is an error that may pass.
-func (w *Worker) call(ctx context.Context, f *function, input *commonpb.Payloads) (result *commonpb.Payloads, err error) {
+func (w *Worker) call(ctx context.Context, f *function, info activity.Info, input *commonpb.Payloads) (result *commonpb.Payloads, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			result, err = nil, &failure.PanicError{Value: p, Stack: string(debug.Stack())}
 		}
 	}()
-	args := []reflect.Value{reflect.ValueOf(ctx)}
+	call := &activity.Call{Info: info, Args: converter.NewArgs(w.env.Converter, input)}
+	args := make([]reflect.Value, 1, 2+len(f.params)) // the first is the context
 	if f.dynamic {
-		args = append(args, reflect.ValueOf(converter.NewArgs(w.env.Converter, input)))
+		args = append(args, reflect.ValueOf(call.Args))
 	}
 	ptrs := make([]any, len(f.params))
 	for i, t := range f.params {
@@ -117,14 +118,26 @@ func (w *Worker) call(ctx context.Context, f *function, input *commonpb.Payloads
 	if err := converter.FromPayloads(w.env.Converter, input, ptrs...); err != nil {
 		return nil, fmt.Errorf("decode the arguments of activity %s: %w", f.name, err)
 	}
-	out := f.fn.Call(args)
-	if err, _ := out[len(out)-1].Interface().(error); err != nil {
+	next := func(ctx context.Context) error {
+		args[0] = reflect.ValueOf(ctx)
+		out := f.fn.Call(args)
+		if f.result {
+			call.Result = out[0].Interface()
+		}
+		err, _ := out[len(out)-1].Interface().(error)
+		return err
+	}
+	for i := len(w.o.ActivityInterceptors) - 1; i >= 0; i-- {
+		intercept, inner := w.o.ActivityInterceptors[i], next
+		next = func(ctx context.Context) error { return intercept(ctx, call, inner) }
+	}
+	if err := next(ctx); err != nil {
 		return nil, err
 	}
 	if !f.result {
 		return nil, nil
 	}
-	return converter.ToPayloads(w.env.Converter, out[0].Interface())
+	return converter.ToPayloads(w.env.Converter, call.Result)
 }
 
 // attempt is one of a local activity.
@@ -135,7 +148,7 @@ func (w *Worker) attempt(ctx context.Context, f *function, info activity.Info, a
 		ctx = bounded
 	}
 	env := &activity.Environment{Info: info, Heartbeat: func(...any) {}, Log: w.log.With("activity_type", a.Name, "workflow_id", info.WorkflowID)}
-	return w.call(activity.With(ctx, env), f, a.Input)
+	return w.call(activity.With(ctx, env), f, info, a.Input)
 }
 
 func nonRetryable(err error, p *retry.RetryPolicy) bool {

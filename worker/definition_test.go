@@ -147,7 +147,7 @@ func TestM206_NameDefaultsToTheMethod(t *testing.T) {
 			got += "[" + i.Name + "]" + i.Description
 		}
 	}
-	if want := "named-type\n[Plain][end it]\n[Ask][the state]what it does\n[Change][replace]"; got != want {
+	if want := "named-type\n[Plain][end it]\n[Ask]Ask() string[the state]what it does\n\nthe state() string\n[Change][replace]"; got != want {
 		t.Errorf("metadata\n%s\nwant\n%s", got, want)
 	}
 

@@ -92,10 +92,14 @@ func Flaky(ctx context.Context) (int, error) {
 
 // server is a whole server in this process and a client of it; with PERDURE_TEST_ADDR it is the server there, which may be any
 // that speaks the API.
-func server(t testing.TB) *client.Client {
+func server(t testing.TB, changes ...func(*client.Options)) *client.Client {
 	t.Helper()
 	if addr := os.Getenv("PERDURE_TEST_ADDR"); addr != "" {
-		c, err := client.Dial(t.Context(), client.Options{Address: addr})
+		o := client.Options{Address: addr}
+		for _, change := range changes {
+			change(&o)
+		}
+		c, err := client.Dial(t.Context(), o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -111,7 +115,11 @@ func server(t testing.TB) *client.Client {
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-done })
-	c, err := client.Dial(ctx, client.Options{Conn: n.Conn(), Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil))})
+	o := client.Options{Conn: n.Conn(), Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil))}
+	for _, change := range changes {
+		change(&o)
+	}
+	c, err := client.Dial(ctx, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,7 +48,8 @@ func (w *Worker) startLocals(h *held) {
 		}
 		info := activity.Info{
 			Namespace: h.Info.Namespace, WorkflowID: h.Info.WorkflowID, WorkflowRunID: h.Info.RunID, WorkflowType: h.Info.Type,
-			ActivityType: a.Name, TaskQueue: w.queue, Attempt: 1, Local: true, ScheduledTime: time.Now(), StartedTime: time.Now(),
+			ActivityType: a.Name, TaskQueue: w.queue, Attempt: 1, Local: true, Header: a.Header,
+			ScheduledTime: time.Now(), StartedTime: time.Now(),
 		}
 		ctx, cancel := context.WithCancel(w.actCtx)
 		l.at[a] = cancel

@@ -21,6 +21,8 @@ type Replayer struct {
 	Converter converter.Converter
 	// Logger gets what workflow code logs past the end of a history; nil: nobody.
 	Logger *slog.Logger
+	// Interceptors are those of the worker; headers are not compared.
+	Interceptors []flow.Interceptor
 }
 
 // NewReplayer makes one. Register workflow types with ReplayWorkflow.
@@ -28,6 +30,11 @@ func NewReplayer() *Replayer { return &Replayer{registry: newRegistry()} }
 
 // ReplayWorkflow registers the workflow type W.
 func ReplayWorkflow[W any](p *Replayer) { Workflow[W](&Worker{registry: p.registry}) }
+
+// ActivityAs says that workflow code means name when it calls fn. Nothing is run.
+func (p *Replayer) ActivityAs(name string, fn any) {
+	(&Worker{registry: p.registry}).ActivityAs(name, fn)
+}
 
 // JSON replays a history as CLI and UI export it.
 func (p *Replayer) JSON(from io.Reader) error {
@@ -65,7 +72,7 @@ func (p *Replayer) Events(events []*historypb.HistoryEvent) (err error) {
 	}
 	env := &flow.Env{
 		Namespace: "replay", TaskQueue: started.TaskQueue.GetName(), Converter: c, Failures: failure.Default(c, failure.Options{}), Log: log,
-		ActivityName: p.registry.activityName,
+		ActivityName: p.registry.activityName, Interceptors: p.Interceptors,
 	}
 	r := flow.New(env, d, started.WorkflowId, started.OriginalExecutionRunId)
 	defer r.Close()

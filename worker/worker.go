@@ -22,6 +22,7 @@ import (
 	taskqueuepb "go.temporal.io/api/taskqueue/v1"
 	"go.temporal.io/api/workflowservice/v1"
 
+	"github.com/perdure/perdure/activity"
 	"github.com/perdure/perdure/converter"
 	"github.com/perdure/perdure/failure"
 	"github.com/perdure/perdure/internal/flow"
@@ -51,6 +52,10 @@ type Options struct {
 	StopTimeout time.Duration
 	// BuildID names the code. Default: empty.
 	BuildID string
+	// Interceptors see what comes into and goes out of workflows, ActivityInterceptors the attempts of activities. The first is
+	// the outermost.
+	Interceptors         []flow.Interceptor
+	ActivityInterceptors []activity.Interceptor
 	// DisableWorkflows and DisableActivities leave out one of the two kinds.
 	DisableWorkflows, DisableActivities bool
 }
@@ -84,7 +89,7 @@ func New(c Client, taskQueue string, o Options) *Worker {
 	w.cache = newCache(w.o.MaxCachedRuns)
 	w.env = &flow.Env{
 		Namespace: c.Namespace(), TaskQueue: taskQueue, Converter: c.Converter(), Failures: c.Failures(), Log: c.Logger(),
-		ActivityName: w.registry.activityName,
+		ActivityName: w.registry.activityName, Interceptors: o.Interceptors,
 	}
 	w.pollCtx, w.endPolls = context.WithCancel(context.Background())
 	w.actCtx, w.endActs = context.WithCancel(context.Background())

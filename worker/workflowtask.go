@@ -189,7 +189,7 @@ func (w *Worker) complete(t *workflowTask, r *held) (*workflowservice.RespondWor
 const Version = "0.4.0"
 
 func (w *Worker) query(r *flow.Run, q *querypb.WorkflowQuery) *querypb.WorkflowQueryResult {
-	answer, err := r.Query(q.QueryType, q.QueryArgs)
+	answer, err := r.Query(q)
 	if err != nil {
 		return &querypb.WorkflowQueryResult{
 			ResultType: enumspb.QUERY_RESULT_TYPE_FAILED, ErrorMessage: err.Error(), Failure: w.env.Failures.ToFailure(err),

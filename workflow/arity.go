@@ -44,13 +44,13 @@ func ChildVoid0[W any](ctx Context, run func(W, Context) error, o ChildOptions) 
 }
 
 // ContinueAsNew0 is the error with which Run ends this run and starts the next, with no arguments.
-func ContinueAsNew0[W, R any](ctx Context, run func(W, Context) (R, error)) error {
-	return continueAsNew[W](ctx, run)
+func ContinueAsNew0[W, R any](ctx Context, run func(W, Context) (R, error), o ...ContinueAsNewOptions) error {
+	return continueAsNew[W](ctx, run, o)
 }
 
 // ContinueAsNewVoid0 is ContinueAsNew0 for a Run without a result.
-func ContinueAsNewVoid0[W any](ctx Context, run func(W, Context) error) error {
-	return continueAsNew[W](ctx, run)
+func ContinueAsNewVoid0[W any](ctx Context, run func(W, Context) error, o ...ContinueAsNewOptions) error {
+	return continueAsNew[W](ctx, run, o)
 }
 
 // Activity starts an activity with one argument: a function, or a method of a nil pointer to its struct.
@@ -89,13 +89,13 @@ func ChildVoid[W, A any](ctx Context, run func(W, Context, A) error, x A, o Chil
 }
 
 // ContinueAsNew is the error with which Run ends this run and starts the next, with one argument.
-func ContinueAsNew[W, A, R any](ctx Context, run func(W, Context, A) (R, error), x A) error {
-	return continueAsNew[W](ctx, run, x)
+func ContinueAsNew[W, A, R any](ctx Context, run func(W, Context, A) (R, error), x A, o ...ContinueAsNewOptions) error {
+	return continueAsNew[W](ctx, run, o, x)
 }
 
 // ContinueAsNewVoid is ContinueAsNew for a Run without a result.
-func ContinueAsNewVoid[W, A any](ctx Context, run func(W, Context, A) error, x A) error {
-	return continueAsNew[W](ctx, run, x)
+func ContinueAsNewVoid[W, A any](ctx Context, run func(W, Context, A) error, x A, o ...ContinueAsNewOptions) error {
+	return continueAsNew[W](ctx, run, o, x)
 }
 
 // Activity2 starts an activity with two arguments: a function, or a method of a nil pointer to its struct.
@@ -134,13 +134,13 @@ func ChildVoid2[W, A, B any](ctx Context, run func(W, Context, A, B) error, x A,
 }
 
 // ContinueAsNew2 is the error with which Run ends this run and starts the next, with two arguments.
-func ContinueAsNew2[W, A, B, R any](ctx Context, run func(W, Context, A, B) (R, error), x A, y B) error {
-	return continueAsNew[W](ctx, run, x, y)
+func ContinueAsNew2[W, A, B, R any](ctx Context, run func(W, Context, A, B) (R, error), x A, y B, o ...ContinueAsNewOptions) error {
+	return continueAsNew[W](ctx, run, o, x, y)
 }
 
 // ContinueAsNewVoid2 is ContinueAsNew2 for a Run without a result.
-func ContinueAsNewVoid2[W, A, B any](ctx Context, run func(W, Context, A, B) error, x A, y B) error {
-	return continueAsNew[W](ctx, run, x, y)
+func ContinueAsNewVoid2[W, A, B any](ctx Context, run func(W, Context, A, B) error, x A, y B, o ...ContinueAsNewOptions) error {
+	return continueAsNew[W](ctx, run, o, x, y)
 }
 
 // Activity3 starts an activity with three arguments: a function, or a method of a nil pointer to its struct.
@@ -179,13 +179,13 @@ func ChildVoid3[W, A, B, C any](ctx Context, run func(W, Context, A, B, C) error
 }
 
 // ContinueAsNew3 is the error with which Run ends this run and starts the next, with three arguments.
-func ContinueAsNew3[W, A, B, C, R any](ctx Context, run func(W, Context, A, B, C) (R, error), x A, y B, z C) error {
-	return continueAsNew[W](ctx, run, x, y, z)
+func ContinueAsNew3[W, A, B, C, R any](ctx Context, run func(W, Context, A, B, C) (R, error), x A, y B, z C, o ...ContinueAsNewOptions) error {
+	return continueAsNew[W](ctx, run, o, x, y, z)
 }
 
 // ContinueAsNewVoid3 is ContinueAsNew3 for a Run without a result.
-func ContinueAsNewVoid3[W, A, B, C any](ctx Context, run func(W, Context, A, B, C) error, x A, y B, z C) error {
-	return continueAsNew[W](ctx, run, x, y, z)
+func ContinueAsNewVoid3[W, A, B, C any](ctx Context, run func(W, Context, A, B, C) error, x A, y B, z C, o ...ContinueAsNewOptions) error {
+	return continueAsNew[W](ctx, run, o, x, y, z)
 }
 
 var _ = flow.NewTimer

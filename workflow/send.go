@@ -113,9 +113,9 @@ func child[W, R any](ctx Context, run any, o ChildOptions, args ...any) *ChildHa
 	return &ChildHandle[W, R]{flow.StartChild(ctx, d.Name, o, args...)}
 }
 
-func continueAsNew[W any](_ Context, run any, args ...any) error {
+func continueAsNew[W any](_ Context, run any, o []ContinueAsNewOptions, args ...any) error {
 	d, _ := lookup[W](handlers.Run, run)
-	e := &flow.ContinueAsNewError{Args: args}
+	e := &flow.ContinueAsNewError{Args: args, Options: one(o)}
 	if !d.Dynamic {
 		e.Type = d.Name
 	}
@@ -123,6 +123,17 @@ func continueAsNew[W any](_ Context, run any, args ...any) error {
 }
 
 // ContinueAsNewByName is the error with which Run ends this run and starts the next; an empty name means the same type.
-func ContinueAsNewByName(name string, args ...any) error {
-	return &flow.ContinueAsNewError{Type: name, Args: args}
+func ContinueAsNewByName(name string, o ContinueAsNewOptions, args ...any) error {
+	return &flow.ContinueAsNewError{Type: name, Args: args, Options: o}
+}
+
+// one is what may be left out.
+func one(o []ContinueAsNewOptions) ContinueAsNewOptions {
+	switch len(o) {
+	case 0:
+		return ContinueAsNewOptions{}
+	case 1:
+		return o[0]
+	}
+	panic("workflow: continue as new with several sets of options")
 }

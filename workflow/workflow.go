@@ -26,6 +26,8 @@ import (
 	"reflect"
 	"time"
 
+	commonpb "go.temporal.io/api/common/v1"
+
 	"github.com/perdure/perdure/converter"
 	"github.com/perdure/perdure/internal/flow"
 	"github.com/perdure/perdure/internal/handlers"
@@ -57,8 +59,30 @@ type (
 	ExternalError = flow.ExternalError
 	// ChildAlreadyStartedError says that a workflow with the child's ID is there.
 	ChildAlreadyStartedError = flow.ChildAlreadyStartedError
+	// ContinueAsNewOptions change the next run.
+	ContinueAsNewOptions = flow.ContinueAsNewOptions
+	// Interceptor sees what comes into and goes out of workflow code.
+	Interceptor = flow.Interceptor
+	// Call is one that an interceptor sees.
+	Call = flow.Call
+	// CallKind is what a call does.
+	CallKind = flow.CallKind
 	// Option changes a definition; see Define.
 	Option = handlers.Option
+)
+
+// The calls that an interceptor sees: those that come in, and those that go out.
+const (
+	CallRun            = flow.CallRun
+	CallSignal         = flow.CallSignal
+	CallQuery          = flow.CallQuery
+	CallUpdate         = flow.CallUpdate
+	CallValidator      = flow.CallValidator
+	CallActivity       = flow.CallActivity
+	CallLocalActivity  = flow.CallLocalActivity
+	CallChild          = flow.CallChild
+	CallSignalWorkflow = flow.CallSignalWorkflow
+	CallContinueAsNew  = flow.CallContinueAsNew
 )
 
 // DefaultVersion is that of code from before a change; see Version.
@@ -117,9 +141,20 @@ func AllHandlersFinished(ctx ReadContext) bool { return flow.RunOf(ctx).AllHandl
 func SetCurrentDetails(ctx Context, text string) { flow.RunOf(ctx).SetCurrentDetails(text) }
 
 // SetSignalHandler sets the handler of a signal at run time, or of all that have none with an empty name; nil unsets it.
-// Signals that waited for it are handed over in order.
+// Signals that waited for it are handed over in order. An error of the handler ends the run.
 func SetSignalHandler(ctx Context, name string, fn func(ctx Context, name string, args Args) error) {
 	flow.RunOf(ctx).SetSignalHandler(name, fn)
+}
+
+// SetQueryHandler sets the handler of a query at run time, or of all that have none with an empty name; nil unsets it.
+func SetQueryHandler(ctx Context, name string, fn func(ctx ReadContext, name string, args Args) (any, error)) {
+	flow.RunOf(ctx).SetQueryHandler(name, fn)
+}
+
+// SetUpdateHandler sets the handler of an update at run time, or of all that have none with an empty name; nil unsets it. The
+// validator may be nil. An update that comes in the same workflow task as the start finds what Run sets before it first waits.
+func SetUpdateHandler(ctx Context, name string, fn func(ctx Context, name string, args Args) (any, error), validator func(ctx ReadContext, name string, args Args) error) {
+	flow.RunOf(ctx).SetUpdateHandler(name, fn, validator)
 }
 
 // UpsertSearchAttributes adds or changes search attributes of the run.
@@ -166,3 +201,20 @@ func WithoutCancel(ctx Context) (Context, func(reason string)) { return flow.Wit
 
 // IsCanceled says whether ctx is cancelled.
 func IsCanceled(ctx Context) bool { return flow.Canceled(ctx) }
+
+// CancelReason is what the scope of ctx was cancelled for; empty while it is not.
+func CancelReason(ctx Context) string { return flow.CancelReason(ctx) }
+
+// WithValue is ctx with a value, which scopes below keep. Values are for interceptors and for what they bring.
+func WithValue(ctx Context, key, value any) Context { return flow.WithValue(ctx, key, value) }
+
+// WithReadValue is WithValue for the context of a query or validator.
+func WithReadValue(ctx ReadContext, key, value any) ReadContext {
+	return flow.WithReadValue(ctx, key, value)
+}
+
+// Value is what ctx carries under a key, or nil.
+func Value(ctx ReadContext, key any) any { return flow.Value(ctx, key) }
+
+// Header is what came with the message whose handler runs with ctx, or with the start of the run. It must not be changed.
+func Header(ctx ReadContext) map[string]*commonpb.Payload { return flow.Header(ctx) }

@@ -46,13 +46,13 @@ func ChildVoid{{.Suffix1}}[W{{.Types}} any](ctx Context, run func(W, Context{{.P
 }
 
 // ContinueAsNew{{.Suffix1}} is the error with which Run ends this run and starts the next, with {{.Count}}.
-func ContinueAsNew{{.Suffix1}}[W{{.Types}}, R any](ctx Context, run func(W, Context{{.Params}}) (R, error){{if .N}}, {{.Arguments}}{{end}}) error {
-	return continueAsNew[W](ctx, run{{.Values}})
+func ContinueAsNew{{.Suffix1}}[W{{.Types}}, R any](ctx Context, run func(W, Context{{.Params}}) (R, error), {{.Arguments}}o ...ContinueAsNewOptions) error {
+	return continueAsNew[W](ctx, run, o{{.Values}})
 }
 
 // ContinueAsNewVoid{{.Suffix1}} is ContinueAsNew{{.Suffix1}} for a Run without a result.
-func ContinueAsNewVoid{{.Suffix1}}[W{{.Types}} any](ctx Context, run func(W, Context{{.Params}}) error{{if .N}}, {{.Arguments}}{{end}}) error {
-	return continueAsNew[W](ctx, run{{.Values}})
+func ContinueAsNewVoid{{.Suffix1}}[W{{.Types}} any](ctx Context, run func(W, Context{{.Params}}) error, {{.Arguments}}o ...ContinueAsNewOptions) error {
+	return continueAsNew[W](ctx, run, o{{.Values}})
 }
 {{end}}
 var _ = flow.NewTimer

@@ -33,7 +33,7 @@ func NewTimer(ctx Context, d time.Duration) *Future {
 	r := ctx.run()
 	r.mayCommand("start a timer")
 	f := r.NewFuture()
-	if ctx.scope().canceled {
+	if ctx.scope().canceled() {
 		f.Resolve(nil, failure.NewCanceledError())
 		return f
 	}
@@ -57,7 +57,7 @@ func NewTimer(ctx Context, d time.Duration) *Future {
 		t.id = id
 	})
 	r.timers[t.id] = t
-	ctx.scope().onCancel(func() { r.cancelTimer(t) })
+	ctx.scope().onCancel(f, func() { r.cancelTimer(t) })
 	return f
 }
 
@@ -117,7 +117,7 @@ func Activity(ctx Context, name string, o ActivityOptions, args ...any) *Future 
 	r := ctx.run()
 	r.mayCommand("start an activity")
 	f := r.NewFuture()
-	if ctx.scope().canceled {
+	if ctx.scope().canceled() {
 		f.Resolve(nil, failure.NewCanceledError())
 		return f
 	}
@@ -128,7 +128,7 @@ func Activity(ctx Context, name string, o ActivityOptions, args ...any) *Future 
 	a := &activity{id: or(o.ID, r.nextID()), name: name, future: f}
 	attributes := &commandpb.ScheduleActivityTaskCommandAttributes{
 		ActivityId: a.id, ActivityType: &commonpb.ActivityType{Name: name}, TaskQueue: &taskqueuepb.TaskQueue{Name: or(o.TaskQueue, r.Info.TaskQueue)},
-		Input: r.encode(args...), Header: r.Info.Header,
+		Input: r.encode(args...), Header: r.outgoing(ctx, Call{Kind: CallActivity, Name: name, ID: a.id}),
 		ScheduleToCloseTimeout: duration(o.ScheduleToClose), ScheduleToStartTimeout: duration(o.ScheduleToStart),
 		StartToCloseTimeout: duration(o.StartToClose), HeartbeatTimeout: duration(o.Heartbeat),
 	}
@@ -142,7 +142,7 @@ func Activity(ctx Context, name string, o ActivityOptions, args ...any) *Future 
 		a.eventID, a.id = e.EventId, e.GetActivityTaskScheduledEventAttributes().ActivityId
 		r.activities[e.EventId] = a
 	})
-	ctx.scope().onCancel(func() { r.cancelActivity(a, o.WaitForCancellation) })
+	ctx.scope().onCancel(f, func() { r.cancelActivity(a, o.WaitForCancellation) })
 	return f
 }
 
@@ -199,14 +199,15 @@ func StartChild(ctx Context, name string, o ChildOptions, args ...any) *Child {
 	if c.WorkflowID == "" {
 		c.WorkflowID = r.Info.RunID + "_" + r.nextID()
 	}
-	if ctx.scope().canceled {
+	if ctx.scope().canceled() {
 		c.Started.Resolve(nil, failure.NewCanceledError())
 		c.Result.Resolve(nil, failure.NewCanceledError())
 		return &c.Child
 	}
 	attributes := &commandpb.StartChildWorkflowExecutionCommandAttributes{
 		Namespace: r.Info.Namespace, WorkflowId: c.WorkflowID, WorkflowType: &commonpb.WorkflowType{Name: name},
-		TaskQueue: &taskqueuepb.TaskQueue{Name: or(o.TaskQueue, r.Info.TaskQueue)}, Input: r.encode(args...), Header: r.Info.Header,
+		TaskQueue: &taskqueuepb.TaskQueue{Name: or(o.TaskQueue, r.Info.TaskQueue)}, Input: r.encode(args...),
+		Header:                   r.outgoing(ctx, Call{Kind: CallChild, Name: name, ID: c.WorkflowID}),
 		WorkflowExecutionTimeout: duration(o.ExecutionTimeout), WorkflowRunTimeout: duration(o.RunTimeout), WorkflowTaskTimeout: duration(o.TaskTimeout),
 		ParentClosePolicy: o.ParentClose, WorkflowIdReusePolicy: o.IDReuse, CronSchedule: o.Cron,
 	}
@@ -226,7 +227,7 @@ func StartChild(ctx Context, name string, o ChildOptions, args ...any) *Child {
 		c.WorkflowID = e.GetStartChildWorkflowExecutionInitiatedEventAttributes().WorkflowId
 		r.children[e.EventId] = c
 	})
-	ctx.scope().onCancel(func() { r.cancelChild(c, o.WaitForCancellation) })
+	ctx.scope().onCancel(c.Result, func() { r.cancelChild(c, o.WaitForCancellation) })
 	return &c.Child
 }
 
@@ -276,7 +277,7 @@ func SignalExternal(ctx Context, workflowID, runID string, child bool, signal st
 	case workflowID == "":
 		f.Resolve(nil, fmt.Errorf("signal %s: the workflow ID is empty", signal))
 		return f
-	case ctx.scope().canceled:
+	case ctx.scope().canceled():
 		f.Resolve(nil, failure.NewCanceledError())
 		return f
 	}
@@ -285,11 +286,12 @@ func SignalExternal(ctx Context, workflowID, runID string, child bool, signal st
 		Attributes: &commandpb.Command_SignalExternalWorkflowExecutionCommandAttributes{
 			SignalExternalWorkflowExecutionCommandAttributes: &commandpb.SignalExternalWorkflowExecutionCommandAttributes{
 				Namespace: r.Info.Namespace, Execution: &commonpb.WorkflowExecution{WorkflowId: workflowID, RunId: runID},
-				SignalName: signal, Input: r.encode(args...), ChildWorkflowOnly: child, Header: r.Info.Header,
+				SignalName: signal, Input: r.encode(args...), ChildWorkflowOnly: child,
+				Header: r.outgoing(ctx, Call{Kind: CallSignalWorkflow, Name: signal, ID: workflowID}),
 			},
 		},
 	}, signal, func(e *historypb.HistoryEvent) { r.externals[e.EventId] = f })
-	ctx.scope().onCancel(func() {
+	ctx.scope().onCancel(f, func() {
 		if !f.ready && r.unsent(cmd) {
 			cmd.Proto = nil
 			f.Resolve(nil, &failure.CanceledError{Message: "Signal was cancelled before being sent"})
@@ -367,7 +369,7 @@ func Await(ctx Context, condition func() bool) error {
 	held := false
 	r.sched.Await(func() bool {
 		held = condition()
-		return held || s.canceled
+		return held || s.canceled()
 	})
 	if !held {
 		return failure.NewCanceledError()

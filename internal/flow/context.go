@@ -4,6 +4,7 @@ package flow
 // Context is one, too.
 type ReadContext interface {
 	run() *Run
+	pairs() *pair
 }
 
 // Context is what workflow code runs with: it names the run, the cancellation scope and the coroutine. It must not leave the

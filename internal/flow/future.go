@@ -14,6 +14,7 @@ type Future struct {
 	err     error
 	waiters []*coro.Coroutine
 	then    []func()
+	hook    *hook // what cancels it
 }
 
 // NewFuture makes one that Resolve settles.
@@ -25,6 +26,10 @@ func (f *Future) Resolve(value any, err error) {
 		return
 	}
 	f.ready, f.value, f.err = true, value, err
+	if f.hook != nil {
+		f.hook.remove()
+		f.hook = nil
+	}
 	for _, w := range f.waiters {
 		w.Wake()
 	}

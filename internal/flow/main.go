@@ -16,11 +16,18 @@ import (
 
 // ContinueAsNewError, returned by the main method or a signal handler, ends the run and starts the next.
 type ContinueAsNewError struct {
-	Type                    string
-	Args                    []any
+	Type    string
+	Args    []any
+	Options ContinueAsNewOptions
+}
+
+// ContinueAsNewOptions change the next run. Zero values leave what this one has.
+type ContinueAsNewOptions struct {
 	TaskQueue               string
 	RunTimeout, TaskTimeout time.Duration
 	Retry                   *retry.RetryPolicy
+	// Memo and SearchAttributes, if not nil, take the place of this run's.
+	Memo, SearchAttributes map[string]any
 }
 
 func (e *ContinueAsNewError) Error() string { return "continue as new: " + e.Type }
@@ -58,7 +65,7 @@ func (r *Run) closing() *commandpb.Command {
 		}
 	case errors.As(err, &next):
 		return r.continueAsNew(next)
-	case r.root.canceled && failure.IsCanceled(err):
+	case r.root.canceled() && failure.IsCanceled(err):
 		c := &commandpb.CancelWorkflowExecutionCommandAttributes{}
 		var canceled *failure.CanceledError
 		if errors.As(err, &canceled) {
@@ -78,16 +85,25 @@ func (r *Run) closing() *commandpb.Command {
 }
 
 func (r *Run) continueAsNew(e *ContinueAsNewError) *commandpb.Command {
+	o, name := e.Options, or(e.Type, r.Info.Type)
 	c := &commandpb.ContinueAsNewWorkflowExecutionCommandAttributes{
-		WorkflowType: &commonpb.WorkflowType{Name: or(e.Type, r.Info.Type)},
-		TaskQueue:    &taskqueuepb.TaskQueue{Name: or(e.TaskQueue, r.Info.TaskQueue)},
+		WorkflowType: &commonpb.WorkflowType{Name: name},
+		TaskQueue:    &taskqueuepb.TaskQueue{Name: or(o.TaskQueue, r.Info.TaskQueue)},
 		Input:        r.encode(e.Args...),
-		Header:       r.Info.Header, Memo: r.Info.Memo, SearchAttributes: r.Info.SearchAttributes,
-		WorkflowRunTimeout: duration(orDuration(e.RunTimeout, r.Info.RunTimeout)), WorkflowTaskTimeout: duration(orDuration(e.TaskTimeout, r.Info.TaskTimeout)),
+		Header:       r.outgoing(&context{s: r.root}, Call{Kind: CallContinueAsNew, Name: name, Header: fields(r.Info.Header)}),
+		Memo:         r.Info.Memo, SearchAttributes: r.Info.SearchAttributes,
+		WorkflowRunTimeout: duration(orDuration(o.RunTimeout, r.Info.RunTimeout)), WorkflowTaskTimeout: duration(orDuration(o.TaskTimeout, r.Info.TaskTimeout)),
 		Initiator: enumspb.CONTINUE_AS_NEW_INITIATOR_WORKFLOW,
 	}
-	if e.Retry != nil {
-		c.RetryPolicy = e.Retry.ToProto()
+	if o.Memo != nil {
+		c.Memo = &commonpb.Memo{Fields: r.fields(o.Memo)}
+	}
+	if o.SearchAttributes != nil {
+		c.SearchAttributes = &commonpb.SearchAttributes{IndexedFields: r.fields(o.SearchAttributes)}
+	}
+	c.RetryPolicy = r.started.GetRetryPolicy()
+	if o.Retry != nil {
+		c.RetryPolicy = o.Retry.ToProto()
 	}
 	return &commandpb.Command{
 		CommandType: enumspb.COMMAND_TYPE_CONTINUE_AS_NEW_WORKFLOW_EXECUTION,
@@ -116,6 +132,9 @@ func (r *Run) warnOfLeftovers() {
 	}
 	for _, s := range r.inbox {
 		r.Log().Warn("signal had no handler", "signal", s.SignalName)
+	}
+	for _, w := range r.working {
+		r.Log().Warn("handler was abandoned at work", "kind", w.kind, "handler", w.name, "update_id", w.id)
 	}
 }
 

@@ -142,6 +142,7 @@ type LocalActivity struct {
 	Name    string
 	Input   *commonpb.Payloads
 	Options LocalActivityOptions
+	Header  *commonpb.Header
 	future  *Future
 }
 
@@ -156,7 +157,7 @@ func Local(ctx Context, name string, o LocalActivityOptions, args ...any) *Futur
 	r := ctx.run()
 	r.mayCommand("start a local activity")
 	f := r.NewFuture()
-	if ctx.scope().canceled {
+	if ctx.scope().canceled() {
 		f.Resolve(nil, failure.NewCanceledError())
 		return f
 	}
@@ -166,9 +167,10 @@ func Local(ctx Context, name string, o LocalActivityOptions, args ...any) *Futur
 	}
 	r.localID++
 	l := &LocalActivity{ID: r.localID, Name: name, Input: r.encode(args...), Options: o, future: f}
+	l.Header = r.outgoing(ctx, Call{Kind: CallLocalActivity, Name: name, ID: fmt.Sprint(l.ID)})
 	r.locals = append(r.locals, l)
 	// No marker tells of a cancellation: what led to it leads to it again.
-	ctx.scope().onCancel(func() {
+	ctx.scope().onCancel(f, func() {
 		if !f.ready {
 			r.dropLocal(l)
 			f.Resolve(nil, failure.NewCanceledError())

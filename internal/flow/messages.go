@@ -13,6 +13,7 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
 	protocolpb "go.temporal.io/api/protocol/v1"
+	querypb "go.temporal.io/api/query/v1"
 	sdkpb "go.temporal.io/api/sdk/v1"
 	updatepb "go.temporal.io/api/update/v1"
 	"google.golang.org/protobuf/proto"
@@ -33,23 +34,42 @@ type working struct {
 	abandon        bool
 }
 
+type (
+	// SignalHandler, QueryHandler, UpdateHandler and UpdateValidator are what code sets at run time.
+	SignalHandler   = func(ctx Context, name string, args converter.Args) error
+	QueryHandler    = func(ctx ReadContext, name string, args converter.Args) (any, error)
+	UpdateHandler   = func(ctx Context, name string, args converter.Args) (any, error)
+	UpdateValidator = func(ctx ReadContext, name string, args converter.Args) error
+)
+
 // runtimeHandlers are those that code has set; the name "" is the dynamic one.
 type runtimeHandlers struct {
-	signals map[string]func(Context, string, converter.Args) error
+	signals map[string]SignalHandler
+	queries map[string]QueryHandler
+	updates map[string]runtimeUpdate
+}
+
+type runtimeUpdate struct {
+	handler   UpdateHandler
+	validator UpdateValidator
+}
+
+// set puts a handler into one of the maps.
+func set[H any](r *Run, to *map[string]H, name string, h H, unset bool) {
+	r.mayCommand("set a handler")
+	if *to == nil {
+		*to = map[string]H{}
+	}
+	(*to)[name] = h
+	if unset {
+		delete(*to, name)
+	}
 }
 
 // SetSignalHandler sets, or with nil unsets, the handler of a name, or with no name the dynamic one. Signals that waited for
 // it are handed over at once, in order.
-func (r *Run) SetSignalHandler(name string, fn func(Context, string, converter.Args) error) {
-	r.mayCommand("set a handler")
-	if r.names.signals == nil {
-		r.names.signals = map[string]func(Context, string, converter.Args) error{}
-	}
-	r.names.signals[name] = fn
-	if fn == nil {
-		delete(r.names.signals, name)
-		return
-	}
+func (r *Run) SetSignalHandler(name string, fn SignalHandler) {
+	set(r, &r.names.signals, name, fn, fn == nil)
 	waiting := r.inbox
 	r.inbox = nil
 	for _, s := range waiting {
@@ -57,21 +77,32 @@ func (r *Run) SetSignalHandler(name string, fn func(Context, string, converter.A
 	}
 }
 
+// SetQueryHandler sets, or with nil unsets, the handler of a name, or with no name the dynamic one.
+func (r *Run) SetQueryHandler(name string, fn QueryHandler) {
+	set(r, &r.names.queries, name, fn, fn == nil)
+}
+
+// SetUpdateHandler sets, or with nil unsets, the handler of a name, or with no name the dynamic one.
+func (r *Run) SetUpdateHandler(name string, fn UpdateHandler, validator UpdateValidator) {
+	set(r, &r.names.updates, name, runtimeUpdate{fn, validator}, fn == nil)
+}
+
 // signal hands one over to its handler, or keeps it.
 func (r *Run) signal(s *historypb.WorkflowExecutionSignaledEventAttributes) {
-	if fn := r.names.signals[s.SignalName]; fn != nil {
-		r.startSignal(s, false, func(ctx Context) error { return fn(ctx, s.SignalName, converter.NewArgs(r.Env.Converter, s.Input)) })
-		return
+	fn, h := r.names.signals[s.SignalName], r.def.Signals[s.SignalName]
+	if fn == nil && h == nil {
+		fn = r.names.signals[""]
 	}
-	h := r.def.Signals[s.SignalName]
-	if h == nil {
-		if fn := r.names.signals[""]; fn != nil {
-			r.startSignal(s, false, func(ctx Context) error { return fn(ctx, s.SignalName, converter.NewArgs(r.Env.Converter, s.Input)) })
-			return
-		}
+	if fn == nil && h == nil {
 		h = r.def.DynamicSignal
 	}
-	if h == nil {
+	switch {
+	case fn != nil:
+		r.startSignal(s, false, func(ctx Context) error {
+			return fn(ctx, s.SignalName, converter.NewArgs(r.Env.Converter, s.Input))
+		})
+		return
+	case h == nil:
 		r.inbox = append(r.inbox, s)
 		return
 	}
@@ -89,9 +120,11 @@ func (r *Run) signal(s *historypb.WorkflowExecutionSignaledEventAttributes) {
 func (r *Run) startSignal(s *historypb.WorkflowExecutionSignaledEventAttributes, abandon bool, fn func(Context) error) {
 	w := &working{kind: "signal", name: s.SignalName, abandon: abandon}
 	r.working = append(r.working, w)
-	ctx := &context{r.newScope(r.root)}
+	ctx := &context{s: r.newScope(r.root)}
+	ctx.s.header = fields(s.Header)
+	call := &Call{Kind: CallSignal, Name: s.SignalName, Header: fields(s.Header), Args: converter.NewArgs(r.Env.Converter, s.Input)}
 	r.sched.Go("signal "+s.SignalName, func() {
-		err := fn(ctx)
+		err := r.handle(ctx, call, fn)
 		r.finished(w)
 		if err != nil {
 			r.main.Resolve(nil, err)
@@ -177,50 +210,88 @@ func (r *Run) deliverUpdates(updates []*incoming, before int64) []*incoming {
 	return updates
 }
 
-func (r *Run) update(u *incoming) {
-	id, name := u.request.GetMeta().GetUpdateId(), u.request.GetInput().GetName()
-	h := r.def.Updates[name]
-	if h == nil {
-		h = r.def.DynamicUpdate
+// updateHandler is what takes the updates of a name: its methods, or what was set at run time.
+type updateHandler struct {
+	static  *handlers.Handler
+	runtime runtimeUpdate
+}
+
+func (r *Run) updateHandler(name string) (h updateHandler, ok bool) {
+	if h.runtime, ok = r.names.updates[name]; ok {
+		return h, true
 	}
-	if h == nil {
+	if h.static = r.def.Updates[name]; h.static != nil {
+		return h, true
+	}
+	if h.runtime, ok = r.names.updates[""]; ok {
+		return h, true
+	}
+	h.static = r.def.DynamicUpdate
+	return h, h.static != nil
+}
+
+// update starts the handler, or leaves it for the end of the activation: code may have set it by then.
+func (r *Run) update(u *incoming) {
+	if _, ok := r.updateHandler(u.request.GetInput().GetName()); !ok {
+		r.late = append(r.late, u)
+		return
+	}
+	r.startUpdate(u)
+}
+
+func (r *Run) startUpdate(u *incoming) {
+	id, name := u.request.GetMeta().GetUpdateId(), u.request.GetInput().GetName()
+	h, ok := r.updateHandler(name)
+	if !ok {
 		if u.message == nil {
 			panic(fmt.Errorf("nondeterminism: history has update %q accepted, for which there is no handler any more", name))
 		}
 		known := slices.Sorted(maps.Keys(r.def.Updates))
+		known = append(known, slices.Sorted(maps.Keys(r.names.updates))...)
 		r.reject(u, fmt.Errorf("unknown update %s. KnownUpdates=[%s]", name, strings.Join(known, " ")))
 		return
 	}
-	w := &working{kind: "update", name: name, id: id, abandon: h.AbandonUnfinished}
+	w := &working{kind: "update", name: name, id: id, abandon: h.static != nil && h.static.AbandonUnfinished}
 	r.working = append(r.working, w)
 	s := r.newScope(r.root)
-	s.update = &UpdateInfo{ID: id, Name: name}
+	s.update, s.header = &UpdateInfo{ID: id, Name: name}, fields(u.request.GetInput().GetHeader())
 	r.sched.Go("update "+name, func() { r.handleUpdate(u, h, w, s) })
 }
 
-func (r *Run) handleUpdate(u *incoming, h *handlers.Handler, w *working, s *scope) {
+func (r *Run) handleUpdate(u *incoming, h updateHandler, w *working, s *scope) {
 	id, name, input := u.request.GetMeta().GetUpdateId(), u.request.GetInput().GetName(), u.request.GetInput().GetArgs()
+	call := &Call{Kind: CallUpdate, Name: name, ID: id, Header: s.header, Args: converter.NewArgs(r.Env.Converter, input)}
 	if u.message != nil {
-		if err := r.validate(h, name, input, s.update); err != nil {
+		if err := r.validate(h, *call, s); err != nil {
 			r.finished(w)
 			r.reject(u, err)
 			return
 		}
 	}
-	args, err := r.arguments(h, input, name)
-	if err != nil {
-		panic(fmt.Errorf("decode the arguments of update %s: %w", name, err))
+	var args []reflect.Value
+	if h.static != nil {
+		var err error
+		if args, err = r.arguments(h.static, input, name); err != nil {
+			panic(fmt.Errorf("decode the arguments of update %s: %w", name, err))
+		}
 	}
 	r.answer(enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED, u, "accept", &updatepb.Acceptance{
 		AcceptedRequestMessageId: u.message.GetId(), AcceptedRequestSequencingEventId: u.message.GetEventId(), AcceptedRequest: u.request,
 	})
-	value, err := result(h, h.Func.Call(append([]reflect.Value{r.object, reflect.ValueOf(Context(&context{s}))}, args...)))
+	err := r.handle(&context{s: s}, call, func(ctx Context) (err error) {
+		if h.static == nil {
+			call.Result, err = h.runtime.handler(ctx, name, call.Args)
+		} else {
+			call.Result, err = result(h.static, h.static.Func.Call(append([]reflect.Value{r.object, reflect.ValueOf(ctx)}, args...)))
+		}
+		return err
+	})
 	r.finished(w)
 	outcome := &updatepb.Outcome{}
 	if err != nil {
 		outcome.Value = &updatepb.Outcome_Failure{Failure: r.Env.Failures.ToFailure(err)}
-	} else if h.Result != nil {
-		outcome.Value = &updatepb.Outcome_Success{Success: r.encode(value)}
+	} else if h.static == nil || h.static.Result != nil {
+		outcome.Value = &updatepb.Outcome_Success{Success: r.encode(call.Result)}
 	} else {
 		outcome.Value = &updatepb.Outcome_Success{Success: &commonpb.Payloads{}}
 	}
@@ -230,10 +301,14 @@ func (r *Run) handleUpdate(u *incoming, h *handlers.Handler, w *working, s *scop
 }
 
 // validate decodes the arguments, anew so that what the validator does to them is not seen, and asks the validator.
-func (r *Run) validate(h *handlers.Handler, name string, input *commonpb.Payloads, info *UpdateInfo) (err error) {
-	args, err := r.arguments(h, input, name)
-	if err != nil || h.Validator == nil {
-		return err
+func (r *Run) validate(h updateHandler, call Call, s *scope) (err error) {
+	var args []reflect.Value
+	if h.static != nil {
+		if args, err = r.arguments(h.static, call.Args.Payloads(), call.Name); err != nil || h.static.Validator == nil {
+			return err
+		}
+	} else if h.runtime.validator == nil {
+		return nil
 	}
 	r.readOnly = "a validator may only read"
 	defer func() {
@@ -245,9 +320,15 @@ func (r *Run) validate(h *handlers.Handler, name string, input *commonpb.Payload
 			err = &failure.PanicError{Value: p, Stack: string(debug.Stack())}
 		}
 	}()
-	ctx := reflect.ValueOf(ReadContext(&reader{r: r, update: info}))
-	_, err = result(h.Validator, h.Validator.Func.Call(append([]reflect.Value{r.object, ctx}, args...)))
-	return err
+	call.Kind = CallValidator
+	return r.read(&reader{r: r, update: s.update, header: s.header}, &call, func(ctx ReadContext) error {
+		if h.static == nil {
+			return h.runtime.validator(ctx, call.Name, call.Args)
+		}
+		v := h.static.Validator
+		_, err := result(v, v.Func.Call(append([]reflect.Value{r.object, reflect.ValueOf(ctx)}, args...)))
+		return err
+	})
 }
 
 // answer sends an acceptance or a response in the place of a command.
@@ -283,7 +364,7 @@ func (r *Run) send(instance, id string, body proto.Message) {
 }
 
 // Query answers a query. It leaves the run as it is.
-func (r *Run) Query(name string, input *commonpb.Payloads) (out *commonpb.Payloads, err error) {
+func (r *Run) Query(q *querypb.WorkflowQuery) (out *commonpb.Payloads, err error) {
 	r.readOnly = "a query may only read"
 	defer func() {
 		r.readOnly = ""
@@ -291,29 +372,47 @@ func (r *Run) Query(name string, input *commonpb.Payloads) (out *commonpb.Payloa
 			out, err = nil, &failure.PanicError{Value: p, Stack: string(debug.Stack())}
 		}
 	}()
+	name := q.QueryType
 	switch name {
 	case "__stack_trace":
 		return converter.ToPayloads(r.Env.Converter, r.Stack())
 	case "__temporal_workflow_metadata":
 		return converter.ToPayloads(r.Env.Converter, r.metadata())
+	case querySchema:
+		return converter.ToPayloads(r.Env.Converter, schemaOf(r.def, r.Info.Type))
 	}
-	h := r.def.Queries[name]
-	if h == nil {
+	fn, h := r.names.queries[name], r.def.Queries[name]
+	if fn == nil && h == nil {
+		fn = r.names.queries[""]
+	}
+	if fn == nil && h == nil {
 		h = r.def.DynamicQuery
 	}
-	if h == nil {
-		known := append(slices.Sorted(maps.Keys(r.def.Queries)), "__stack_trace", "__temporal_workflow_metadata")
+	var args []reflect.Value
+	switch {
+	case fn != nil:
+	case h != nil:
+		if args, err = r.arguments(h, q.QueryArgs, name); err != nil {
+			return nil, fmt.Errorf("decode the arguments of query %s: %w", name, err)
+		}
+	default:
+		known := append(slices.Sorted(maps.Keys(r.def.Queries)), slices.Sorted(maps.Keys(r.names.queries))...)
+		known = append(known, "__stack_trace", "__temporal_workflow_metadata", querySchema)
 		return nil, fmt.Errorf("unknown queryType %s. KnownQueryTypes=[%s]", name, strings.Join(known, " "))
 	}
-	args, err := r.arguments(h, input, name)
-	if err != nil {
-		return nil, fmt.Errorf("decode the arguments of query %s: %w", name, err)
-	}
-	value, err := result(h, h.Func.Call(append([]reflect.Value{r.object, reflect.ValueOf(ReadContext(&reader{r: r}))}, args...)))
+	call := &Call{Kind: CallQuery, Name: name, Header: fields(q.Header), Args: converter.NewArgs(r.Env.Converter, q.QueryArgs)}
+	err = r.read(&reader{r: r, header: call.Header}, call, func(ctx ReadContext) (err error) {
+		if fn != nil {
+			call.Result, err = fn(ctx, name, call.Args)
+		} else {
+			call.Result, err = result(h, h.Func.Call(append([]reflect.Value{r.object, reflect.ValueOf(ctx)}, args...)))
+		}
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	out, err = converter.ToPayloads(r.Env.Converter, value)
+	out, err = converter.ToPayloads(r.Env.Converter, call.Result)
 	if out == nil && err == nil {
 		out = &commonpb.Payloads{}
 	}
@@ -324,20 +423,33 @@ func (r *Run) metadata() *sdkpb.WorkflowMetadata {
 	return &sdkpb.WorkflowMetadata{
 		Definition: &sdkpb.WorkflowDefinition{
 			Type:              r.Info.Type,
-			SignalDefinitions: describe(r.def.Signals, r.def.DynamicSignal), QueryDefinitions: describe(r.def.Queries, r.def.DynamicQuery),
-			UpdateDefinitions: describe(r.def.Updates, r.def.DynamicUpdate),
+			SignalDefinitions: describe(r.def.Signals, r.def.DynamicSignal, r.names.signals),
+			QueryDefinitions:  describe(r.def.Queries, r.def.DynamicQuery, r.names.queries),
+			UpdateDefinitions: describe(r.def.Updates, r.def.DynamicUpdate, r.names.updates),
 		},
 		CurrentDetails: r.details,
 	}
 }
 
-func describe(named map[string]*handlers.Handler, dynamic *handlers.Handler) []*sdkpb.WorkflowInteractionDefinition {
-	var all []*sdkpb.WorkflowInteractionDefinition
+// describe lists handlers by name; the dynamic one, without a name, is the first.
+func describe[H any](static map[string]*handlers.Handler, dynamic *handlers.Handler, runtime map[string]H) []*sdkpb.WorkflowInteractionDefinition {
+	named := maps.Clone(static)
 	if dynamic != nil {
-		all = append(all, &sdkpb.WorkflowInteractionDefinition{Description: dynamic.Description})
+		named[""] = dynamic
 	}
+	for name := range runtime {
+		named[name] = &handlers.Handler{Dynamic: true, Description: "Set at run time."}
+	}
+	var all []*sdkpb.WorkflowInteractionDefinition
 	for _, name := range slices.Sorted(maps.Keys(named)) {
-		all = append(all, &sdkpb.WorkflowInteractionDefinition{Name: name, Description: named[name].Description})
+		h := named[name]
+		text := h.Description
+		if s := signature(name, h); s != "" && text != "" {
+			text += "\n\n" + s
+		} else if s != "" {
+			text = s
+		}
+		all = append(all, &sdkpb.WorkflowInteractionDefinition{Name: name, Description: text})
 	}
 	return all
 }

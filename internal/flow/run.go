@@ -48,6 +48,8 @@ type Env struct {
 	Log       *slog.Logger
 	// ActivityName is the registered name of an activity function.
 	ActivityName func(fn any) (string, error)
+	// Interceptors, the outermost first.
+	Interceptors []Interceptor
 }
 
 // Info says which run this is. It is filled from WorkflowExecutionStarted.
@@ -105,6 +107,7 @@ type Run struct {
 	localID     int64
 	names       runtimeHandlers
 	inbox       []*historypb.WorkflowExecutionSignaledEventAttributes // signals without a handler
+	late        []*incoming                                           // updates of this activation without a handler so far
 	working     []*working
 	main        *Future
 	details     string
@@ -249,6 +252,14 @@ func (r *Run) Confirm(events []*historypb.HistoryEvent) error {
 
 func (r *Run) step() {
 	r.sched.Run()
+	if len(r.late) > 0 {
+		late := r.late
+		r.late = nil
+		for _, u := range late {
+			r.startUpdate(u)
+		}
+		r.sched.Run()
+	}
 	r.finishIfDone()
 }
 
@@ -360,13 +371,16 @@ func (r *Run) runMain() {
 		return // the init step has failed
 	}
 	h := r.def.Run
-	in := []reflect.Value{r.object, reflect.ValueOf(&context{r.root})}
 	args, err := r.arguments(h, r.input(), "")
 	if err != nil {
 		panic(fmt.Errorf("decode the arguments of workflow %s: %w", r.Info.Type, err))
 	}
-	value, err := result(h, h.Func.Call(append(in, args...)))
-	r.main.Resolve(value, err)
+	call := &Call{Kind: CallRun, Name: r.Info.Type, Header: fields(r.Info.Header), Args: converter.NewArgs(r.Env.Converter, r.input())}
+	err = r.handle(&context{s: r.root}, call, func(ctx Context) (err error) {
+		call.Result, err = result(h, h.Func.Call(append([]reflect.Value{r.object, reflect.ValueOf(ctx)}, args...)))
+		return err
+	})
+	r.main.Resolve(call.Result, err)
 }
 
 func duration(d time.Duration) *durationpb.Duration {

@@ -1,95 +1,196 @@
 package flow
 
 import (
+	commonpb "go.temporal.io/api/common/v1"
+
 	"github.com/perdure/perdure/failure"
 )
 
-// scope is a cancellation scope: cancelling it cancels what was started in it and the scopes below.
+// scope is a cancellation scope: cancelling it cancels what was started in it and in the scopes below, in the order in which
+// that began. A scope hangs on its parent only while it has something to cancel, so that a run which makes many does not grow.
 type scope struct {
-	r        *Run
-	parent   *scope
-	canceled bool
-	reason   string
-	on       []func() // in the order in which things were started
-	children []*scope
-	update   *UpdateInfo
-	done     *Future
+	r      *Run
+	parent *scope
+	own    bool // cancelled itself, not by a parent
+	reason string
+	hooks  hook  // a ring, of which this is no element
+	up     *hook // in the parent's
+	done   *Future
+	update *UpdateInfo
+	header map[string]*commonpb.Payload // of the message, or the start
+}
+
+// hook is called once, when its scope is cancelled.
+type hook struct {
+	s          *scope
+	prev, next *hook
+	f          func()
 }
 
 // context is the only Context there is.
 type context struct {
-	s *scope
+	s      *scope
+	values *pair
 }
 
 func (c *context) run() *Run     { return c.s.r }
 func (c *context) scope() *scope { return c.s }
+func (c *context) pairs() *pair  { return c.values }
 
 // reader is the ReadContext of queries, validators and init steps.
 type reader struct {
 	r      *Run
 	update *UpdateInfo
+	header map[string]*commonpb.Payload
+	values *pair
 }
 
-func (c *reader) run() *Run { return c.r }
+func (c *reader) run() *Run    { return c.r }
+func (c *reader) pairs() *pair { return c.values }
+
+// pair is a value that a context carries, and those that it carried before.
+type pair struct {
+	key, value any
+	before     *pair
+}
 
 func (r *Run) newScope(parent *scope) *scope {
-	s := &scope{r: r, parent: parent, done: r.NewFuture()}
+	s := &scope{r: r, parent: parent}
+	s.hooks.prev, s.hooks.next = &s.hooks, &s.hooks
 	if parent != nil {
-		s.update = parent.update
-		parent.children = append(parent.children, s)
-		if parent.canceled {
-			s.cancel(parent.reason)
-		}
+		s.update, s.header = parent.update, parent.header
 	}
 	return s
 }
 
+func (s *scope) canceled() bool {
+	for ; s != nil; s = s.parent {
+		if s.own {
+			return true
+		}
+	}
+	return false
+}
+
 func (s *scope) cancel(reason string) {
-	if s.canceled {
+	if s.canceled() {
 		return
 	}
-	s.canceled, s.reason = true, reason
-	s.done.Resolve(nil, failure.NewCanceledError())
-	on := s.on
-	s.on = nil
-	for _, f := range on {
-		f()
-	}
-	for _, c := range s.children {
-		c.cancel(reason)
+	s.own, s.reason = true, reason
+	s.fire()
+}
+
+func (s *scope) fire() {
+	for h := s.hooks.next; h != &s.hooks; h = s.hooks.next {
+		h.remove()
+		h.f()
 	}
 }
 
-// onCancel calls f when the scope is cancelled; at once if it is.
-func (s *scope) onCancel(f func()) {
-	if s.canceled {
+// onCancel calls f when the scope is cancelled, at once if it is, and never once of is settled.
+func (s *scope) onCancel(of *Future, f func()) {
+	if s.canceled() {
 		f()
 		return
 	}
-	s.on = append(s.on, f)
+	of.hook = s.add(f)
+}
+
+func (s *scope) add(f func()) *hook {
+	if s.up == nil && s.parent != nil {
+		s.up = s.parent.add(s.fire)
+	}
+	h := &hook{s: s, f: f, prev: s.hooks.prev, next: &s.hooks}
+	h.prev.next, s.hooks.prev = h, h
+	return h
+}
+
+func (h *hook) remove() {
+	if h.next == nil {
+		return
+	}
+	h.prev.next, h.next.prev = h.next, h.prev
+	h.prev, h.next = nil, nil
+	if s := h.s; s.up != nil && s.hooks.next == &s.hooks {
+		s.up.remove()
+		s.up = nil
+	}
 }
 
 // WithCancel makes a scope below that of ctx. cancel cancels it and takes a reason.
 func WithCancel(ctx Context) (Context, func(reason string)) {
 	s := ctx.run().newScope(ctx.scope())
-	return &context{s}, s.cancel
+	return &context{s, ctx.pairs()}, s.cancel
 }
 
 // WithoutCancel makes a scope that the cancellation of ctx does not reach: for cleaning up.
 func WithoutCancel(ctx Context) (Context, func(reason string)) {
 	s := ctx.run().newScope(nil)
-	s.update = ctx.scope().update
-	return &context{s}, s.cancel
+	s.update, s.header = ctx.scope().update, ctx.scope().header
+	return &context{s, ctx.pairs()}, s.cancel
 }
 
-// Canceled says whether the scope of ctx is, and Done is a future that fails with a *failure.CanceledError then.
-func Canceled(ctx Context) bool { return ctx.scope().canceled }
+// Canceled says whether the scope of ctx is.
+func Canceled(ctx Context) bool { return ctx.scope().canceled() }
 
-// Done is resolved when ctx is cancelled.
-func Done(ctx Context) *Future { return ctx.scope().done }
+// CancelReason is what the scope of ctx was cancelled for; empty while it is not.
+func CancelReason(ctx Context) string {
+	for s := ctx.scope(); s != nil; s = s.parent {
+		if s.own {
+			return s.reason
+		}
+	}
+	return ""
+}
+
+// Done is resolved, with a *failure.CanceledError, when ctx is cancelled.
+func Done(ctx Context) *Future {
+	s := ctx.scope()
+	if s.done == nil {
+		s.done = s.r.NewFuture()
+		s.onCancel(s.done, func() { s.done.Resolve(nil, failure.NewCanceledError()) })
+	}
+	return s.done
+}
 
 // RunOf is the run that a context belongs to.
 func RunOf(ctx ReadContext) *Run { return ctx.run() }
+
+// WithValue is ctx with a value. Scopes below keep it.
+func WithValue(ctx Context, key, value any) Context {
+	return &context{ctx.scope(), &pair{key, value, ctx.pairs()}}
+}
+
+// WithReadValue is WithValue for the context of a query or validator.
+func WithReadValue(ctx ReadContext, key, value any) ReadContext {
+	if c, ok := ctx.(Context); ok {
+		return WithValue(c, key, value)
+	}
+	c := *ctx.(*reader)
+	c.values = &pair{key, value, c.values}
+	return &c
+}
+
+// Value is what ctx carries under a key, or nil.
+func Value(ctx ReadContext, key any) any {
+	for p := ctx.pairs(); p != nil; p = p.before {
+		if p.key == key {
+			return p.value
+		}
+	}
+	return nil
+}
+
+// Header is what came with the message whose handler runs with ctx, or with the start.
+func Header(ctx ReadContext) map[string]*commonpb.Payload {
+	switch c := ctx.(type) {
+	case *reader:
+		return c.header
+	case Context:
+		return c.scope().header
+	}
+	return nil
+}
 
 // CurrentUpdate is the update whose handler, or validator, runs with ctx.
 func CurrentUpdate(ctx ReadContext) (UpdateInfo, bool) {

@@ -12,6 +12,7 @@ import (
 	commonpb "go.temporal.io/api/common/v1"
 
 	"github.com/perdure/perdure/converter"
+	"github.com/perdure/perdure/metrics"
 )
 
 // ErrResultPending, returned by an activity, leaves its completion to somebody else: client.CompleteActivity.
@@ -49,6 +50,7 @@ type Interceptor func(ctx context.Context, call *Call, next func(context.Context
 type Environment struct {
 	Info      Info
 	Log       *slog.Logger
+	Metrics   metrics.Handler
 	Heartbeat func(details ...any)
 	Details   converter.Value // of the attempt before
 }
@@ -73,6 +75,9 @@ func GetInfo(ctx context.Context) Info { return of(ctx).Info }
 
 // Logger logs with the activity's identity.
 func Logger(ctx context.Context) *slog.Logger { return of(ctx).Log }
+
+// Metrics counts with the activity's tags.
+func Metrics(ctx context.Context) metrics.Handler { return of(ctx).Metrics }
 
 // RecordHeartbeat says that the activity is alive, and how far it has come. Calls are thinned out; the last one is sent.
 // Cancellation is learned by it.

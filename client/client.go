@@ -22,6 +22,8 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"strings"
+	"sync"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -33,10 +35,12 @@ import (
 	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/perdure/perdure/clientconfig"
 	"github.com/perdure/perdure/converter"
 	"github.com/perdure/perdure/failure"
+	"github.com/perdure/perdure/metrics"
 )
 
 // Options of a client. Zero values are the defaults.
@@ -62,6 +66,8 @@ type Options struct {
 	QueryReject enumspb.QueryRejectCondition
 	// Outbound see each message on its way out, and can send headers along; the first is outermost.
 	Outbound []Interceptor
+	// Metrics counts requests, and what workers that use the client do. Default: nothing is counted.
+	Metrics metrics.Handler
 	// Interceptors see each request of the client, and of workers that use it; the first is outermost.
 	Interceptors []grpc.UnaryClientInterceptor
 }
@@ -173,6 +179,7 @@ func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
+	o.Metrics = metrics.With(o.Metrics, metrics.Tag{Key: metrics.Namespace, Value: o.Namespace})
 	return o
 }
 
@@ -206,6 +213,9 @@ func (c *Client) Converter() converter.Converter { return c.o.Converter }
 // Failures makes errors of failures.
 func (c *Client) Failures() failure.Converter { return c.o.Failures }
 
+// Metrics is never nil.
+func (c *Client) Metrics() metrics.Handler { return c.o.Metrics }
+
 // Logger is never nil.
 func (c *Client) Logger() *slog.Logger { return c.o.Logger }
 
@@ -214,6 +224,7 @@ type chain struct {
 	grpc.ClientConnInterface
 	o            *Options
 	interceptors []grpc.UnaryClientInterceptor
+	made         sync.Map // requestMeters by method
 }
 
 func (c *chain) Invoke(ctx context.Context, method string, req, reply any, opts ...grpc.CallOption) error {
@@ -227,7 +238,47 @@ func (c *chain) Invoke(ctx context.Context, method string, req, reply any, opts 
 	if c.o.Compress {
 		opts = append(opts, grpc.UseCompressor(gzip.Name))
 	}
-	return fromService(c.call(0)(ctx, method, req, reply, nil, opts...))
+	if c.o.Metrics == metrics.None {
+		return fromService(c.call(0)(ctx, method, req, reply, nil, opts...))
+	}
+	m, begun := c.meters(method, req), time.Now()
+	m.requests.Add(1)
+	err := c.call(0)(ctx, method, req, reply, nil, opts...)
+	m.latency.Record(time.Since(begun))
+	if err != nil {
+		m.h.Counter(m.failure, metrics.Tag{Key: metrics.StatusCode, Value: status.Code(err).String()}).Add(1)
+	}
+	return fromService(err)
+}
+
+// requestMeters count one operation's requests.
+type requestMeters struct {
+	h        metrics.Handler
+	failure  string
+	requests metrics.Counter
+	latency  metrics.Timer
+}
+
+// meters tells requests that wait for something from those that do not: the time of the former says nothing of the server.
+func (c *chain) meters(method string, req any) *requestMeters {
+	operation := method[strings.LastIndexByte(method, '/')+1:]
+	history, _ := req.(*workflowservice.GetWorkflowExecutionHistoryRequest)
+	long := strings.HasPrefix(operation, "Poll") || history.GetWaitNewEvent()
+	type key struct {
+		method string
+		long   bool
+	}
+	if m, ok := c.made.Load(key{method, long}); ok {
+		return m.(*requestMeters)
+	}
+	names := [...]string{metrics.Request, metrics.RequestFailure, metrics.RequestLatency}
+	if long {
+		names = [...]string{metrics.LongRequest, metrics.LongRequestFailure, metrics.LongRequestLatency}
+	}
+	h := metrics.With(c.o.Metrics, metrics.Tag{Key: metrics.Operation, Value: operation})
+	m := &requestMeters{h, names[1], h.Counter(names[0]), h.Timer(names[2])}
+	c.made.Store(key{method, long}, m)
+	return m
 }
 
 func (c *chain) call(i int) grpc.UnaryInvoker {

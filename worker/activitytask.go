@@ -25,15 +25,16 @@ import (
 
 type activityTask = workflowservice.PollActivityTaskQueueResponse
 
-func (w *Worker) pollActivity(ctx context.Context) (func(), error) {
+func (w *Worker) pollActivity(ctx context.Context) (polled, error) {
 	task, err := w.client.Service().PollActivityTaskQueue(ctx, &workflowservice.PollActivityTaskQueueRequest{
 		Namespace: w.client.Namespace(), Identity: w.client.Identity(),
 		TaskQueue: &taskqueuepb.TaskQueue{Name: w.queue, Kind: enumspb.TASK_QUEUE_KIND_NORMAL},
 	})
 	if err != nil || len(task.GetTaskToken()) == 0 {
-		return nil, ignoreDeadline(err)
+		w.meters.activityEmpty.Add(1)
+		return polled{hint: task.GetPollerScalingDecision()}, ignoreDeadline(err)
 	}
-	return func() { w.activityTask(task) }, nil
+	return polled{func() { w.activityTask(task) }, task.PollerScalingDecision}, nil
 }
 
 // activityTask runs one attempt and answers.
@@ -54,14 +55,18 @@ func (w *Worker) activityTask(t *activityTask) {
 			info.Deadline = end
 		}
 	}
+	m := w.meters.activity(&info)
+	m.latency.Record(started.Sub(t.CurrentAttemptScheduledTime.AsTime()))
+	begun := time.Now()
 	var result *commonpb.Payloads
 	f, err := w.registry.function(info.ActivityType)
 	if err != nil {
+		m.unregistered.Add(1)
 		err = failure.Retryable(err.Error(), "NotFoundError", nil)
 	} else {
 		beat := &heartbeat{w: w, token: t.TaskToken, every: thin(info.HeartbeatTimeout), cancel: cancel}
 		env := &activity.Environment{
-			Info: info, Heartbeat: beat.record, Details: converter.NewValue(w.env.Converter, t.HeartbeatDetails),
+			Info: info, Metrics: m.h, Heartbeat: beat.record, Details: converter.NewValue(w.env.Converter, t.HeartbeatDetails),
 			Log: w.log.With("activity_type", info.ActivityType, "activity_id", info.ActivityID, "workflow_id", info.WorkflowID, "run_id", info.WorkflowRunID, "attempt", info.Attempt),
 		}
 		bounded, done := ctx, context.CancelFunc(func() {})
@@ -72,10 +77,18 @@ func (w *Worker) activityTask(t *activityTask) {
 		done()
 		beat.stop()
 	}
-	w.answerActivity(t, result, err, errors.Is(context.Cause(ctx), errCancelRequested))
+	m.execution.Record(time.Since(begun))
+	asked := errors.Is(context.Cause(ctx), errCancelRequested)
+	switch {
+	case err == nil:
+		m.succeeded.Record(time.Since(info.ScheduledTime))
+	case !errors.Is(err, activity.ErrResultPending) && !asked:
+		m.failed.Add(1)
+	}
+	w.answerActivity(t, m, result, err, asked)
 }
 
-func (w *Worker) answerActivity(t *activityTask, result *commonpb.Payloads, err error, asked bool) {
+func (w *Worker) answerActivity(t *activityTask, m *activityMeters, result *commonpb.Payloads, err error, asked bool) {
 	if errors.Is(err, activity.ErrResultPending) {
 		return
 	}
@@ -93,6 +106,7 @@ func (w *Worker) answerActivity(t *activityTask, result *commonpb.Payloads, err 
 	})
 	var gone *serviceerror.NotFound
 	if rpc != nil && !errors.As(rpc, &gone) {
+		m.taskError.Add(1)
 		w.log.Warn("the answer of an activity was not taken", "activity_type", t.ActivityType.GetName(), "error", rpc)
 	}
 }
@@ -147,7 +161,7 @@ func (w *Worker) attempt(ctx context.Context, f *function, info activity.Info, a
 		defer cancel()
 		ctx = bounded
 	}
-	env := &activity.Environment{Info: info, Heartbeat: func(...any) {}, Log: w.log.With("activity_type", a.Name, "workflow_id", info.WorkflowID)}
+	env := &activity.Environment{Info: info, Metrics: w.meters.activity(&info).h, Heartbeat: func(...any) {}, Log: w.log.With("activity_type", a.Name, "workflow_id", info.WorkflowID)}
 	return w.call(activity.With(ctx, env), f, info, a.Input)
 }
 

@@ -13,6 +13,7 @@ import (
 type cache struct {
 	mu    sync.Mutex // guards the rest, not the runs
 	bound int
+	m     *meters
 	runs  map[string]*turn
 	idle  *list.List // of *turn
 }
@@ -37,8 +38,8 @@ func (h *held) close() {
 	h.Close()
 }
 
-func newCache(bound int) *cache {
-	return &cache{bound: bound, runs: map[string]*turn{}, idle: list.New()}
+func newCache(bound int, m *meters) *cache {
+	return &cache{bound: bound, m: m, runs: map[string]*turn{}, idle: list.New()}
 }
 
 // take waits for the run's turn. Without a kept run the answer is nil. Each take needs one put.
@@ -90,7 +91,11 @@ func (c *cache) add(runID string, h *held) (out []*held) {
 		old := c.idle.Remove(c.idle.Back()).(*turn)
 		delete(c.runs, old.id)
 		out = append(out, old.kept)
+		if c.bound > 0 {
+			c.m.eviction.Add(1)
+		}
 	}
+	c.m.cacheSize.Set(float64(c.idle.Len()))
 	return out
 }
 

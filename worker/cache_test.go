@@ -7,6 +7,7 @@ import (
 
 	"github.com/perdure/perdure/internal/flow"
 	"github.com/perdure/perdure/internal/handlers"
+	"github.com/perdure/perdure/metrics"
 )
 
 type idle struct{}
@@ -26,7 +27,7 @@ func someRun(t *testing.T) *held {
 // made a second copy, and the first, put back after it, answered queries with old state.
 func TestATaskWaitsForTheRunThatAnotherHas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCache(10)
+		c := newCache(10, newMeters(metrics.None))
 		if c.take("r") != nil {
 			t.Fatal("there is a run before there was one")
 		}
@@ -55,7 +56,7 @@ func TestATaskWaitsForTheRunThatAnotherHas(t *testing.T) {
 }
 
 func TestTheRunUsedLongestAgoGoesFirst(t *testing.T) {
-	c := newCache(2)
+	c := newCache(2, newMeters(metrics.None))
 	for _, id := range []string{"a", "b"} {
 		c.take(id)
 		c.put(id, someRun(t))
@@ -76,7 +77,7 @@ func TestTheRunUsedLongestAgoGoesFirst(t *testing.T) {
 	if len(c.runs) != 0 || c.idle.Len() != 0 {
 		t.Errorf("%d places, %d idle", len(c.runs), c.idle.Len())
 	}
-	none := newCache(-1)
+	none := newCache(-1, newMeters(metrics.None))
 	none.take("a")
 	none.put("a", someRun(t))
 	if len(none.runs) != 0 {

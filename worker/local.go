@@ -107,8 +107,11 @@ func (w *Worker) settleLocals(h *held) (renew bool, err error) {
 
 // runLocal makes attempts until one succeeds or the policy is at its end.
 func (w *Worker) runLocal(ctx context.Context, a *flow.LocalActivity, info activity.Info) localResult {
+	m := w.meters.activity(&info)
+	m.total.Add(1)
 	f, err := w.registry.function(a.Name)
 	if err != nil {
+		m.unregistered.Add(1)
 		return localResult{activity: a, failure: w.env.Failures.ToFailure(err), attempt: 1}
 	}
 	if a.Options.ScheduleToClose > 0 {
@@ -119,7 +122,9 @@ func (w *Worker) runLocal(ctx context.Context, a *flow.LocalActivity, info activ
 	for ; ; info.Attempt++ {
 		info.StartedTime = time.Now()
 		result, err := w.attempt(ctx, f, info, a)
+		m.execution.Record(time.Since(info.StartedTime))
 		if err == nil {
+			m.succeeded.Record(time.Since(info.ScheduledTime))
 			return localResult{activity: a, result: result, attempt: info.Attempt}
 		}
 		wait, more := backoff(a, info.Attempt, err)
@@ -131,6 +136,11 @@ func (w *Worker) runLocal(ctx context.Context, a *flow.LocalActivity, info activ
 			case <-ctx.Done():
 				timer.Stop()
 			}
+		}
+		if ctx.Err() == nil {
+			m.failed.Add(1)
+		} else {
+			m.canceled.Add(1)
 		}
 		return localResult{activity: a, attempt: info.Attempt, failure: w.env.Failures.ToFailure(&failure.ActivityError{ActivityType: a.Name, Cause: err})}
 	}

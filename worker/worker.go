@@ -26,6 +26,7 @@ import (
 	"github.com/perdure/perdure/converter"
 	"github.com/perdure/perdure/failure"
 	"github.com/perdure/perdure/internal/flow"
+	"github.com/perdure/perdure/metrics"
 )
 
 // Client is what a worker needs of a *client.Client.
@@ -36,6 +37,7 @@ type Client interface {
 	Converter() converter.Converter
 	Failures() failure.Converter
 	Logger() *slog.Logger
+	Metrics() metrics.Handler
 }
 
 // Options of a worker. Zero values are the defaults.
@@ -44,7 +46,7 @@ type Options struct {
 	MaxCachedRuns int
 	// MaxConcurrentWorkflowTasks and MaxConcurrentActivities bound what is at work at once. 0: 100 and 1,000.
 	MaxConcurrentWorkflowTasks, MaxConcurrentActivities int
-	// WorkflowPollers and ActivityPollers are the polls that wait at once. 0: 2 and 2.
+	// WorkflowPollers and ActivityPollers are the polls that wait at once on each queue. 0: from 1 to 100, as the server asks.
 	WorkflowPollers, ActivityPollers int
 	// StickyTimeout is how long a task waits for this worker before any other may have it. 0: 5 s.
 	StickyTimeout time.Duration
@@ -79,6 +81,8 @@ type Worker struct {
 	actCtx   context.Context
 	endActs  context.CancelFunc
 	started  bool
+	metrics  metrics.Handler
+	meters   *meters
 }
 
 // New makes a worker for a task queue. Register, then Start or Run.
@@ -86,10 +90,12 @@ func New(c Client, taskQueue string, o Options) *Worker {
 	host, _ := os.Hostname()
 	w := &Worker{client: c, queue: taskQueue, o: o.withDefaults(), registry: newRegistry(), log: c.Logger(), stop: make(chan struct{})}
 	w.sticky = fmt.Sprintf("%s:%s", host, uuid.NewString())
-	w.cache = newCache(w.o.MaxCachedRuns)
+	w.metrics = metrics.With(c.Metrics(), metrics.Tag{Key: metrics.TaskQueue, Value: taskQueue})
+	w.meters = newMeters(w.metrics)
+	w.cache = newCache(w.o.MaxCachedRuns, w.meters)
 	w.env = &flow.Env{
 		Namespace: c.Namespace(), TaskQueue: taskQueue, Converter: c.Converter(), Failures: c.Failures(), Log: c.Logger(),
-		ActivityName: w.registry.activityName, Interceptors: o.Interceptors,
+		ActivityName: w.registry.activityName, Interceptors: o.Interceptors, Metrics: w.metrics,
 	}
 	w.pollCtx, w.endPolls = context.WithCancel(context.Background())
 	w.actCtx, w.endActs = context.WithCancel(context.Background())
@@ -105,8 +111,6 @@ func (o Options) withDefaults() Options {
 	set(&o.MaxCachedRuns, 1000)
 	set(&o.MaxConcurrentWorkflowTasks, 100)
 	set(&o.MaxConcurrentActivities, 1000)
-	set(&o.WorkflowPollers, 2)
-	set(&o.ActivityPollers, 2)
 	if o.StickyTimeout == 0 {
 		o.StickyTimeout = 5 * time.Second
 	}
@@ -123,21 +127,14 @@ func (w *Worker) Start() error {
 	}
 	w.started = true
 	if !w.o.DisableWorkflows && (len(w.registry.workflows) > 0 || w.registry.dynamicWorkflow != nil) {
-		slots := make(chan struct{}, w.o.MaxConcurrentWorkflowTasks)
-		for range w.o.WorkflowPollers {
-			w.poll(slots, func(ctx context.Context) (func(), error) { return w.pollWorkflow(ctx, w.queue, false) })
-		}
+		s := w.newSlots("WorkflowWorker", w.o.MaxConcurrentWorkflowTasks)
+		w.poll("workflow_task", w.o.WorkflowPollers, s, func(ctx context.Context) (polled, error) { return w.pollWorkflow(ctx, w.queue, false) })
 		if w.o.MaxCachedRuns > 0 {
-			for range w.o.WorkflowPollers {
-				w.poll(slots, func(ctx context.Context) (func(), error) { return w.pollWorkflow(ctx, w.sticky, true) })
-			}
+			w.poll("workflow_sticky_task", w.o.WorkflowPollers, s, func(ctx context.Context) (polled, error) { return w.pollWorkflow(ctx, w.sticky, true) })
 		}
 	}
 	if !w.o.DisableActivities && (len(w.registry.activities) > 0 || w.registry.dynamicActivity != nil) {
-		slots := make(chan struct{}, w.o.MaxConcurrentActivities)
-		for range w.o.ActivityPollers {
-			w.poll(slots, w.pollActivity)
-		}
+		w.poll("activity_task", w.o.ActivityPollers, w.newSlots("ActivityWorker", w.o.MaxConcurrentActivities), w.pollActivity)
 	}
 	return nil
 }
@@ -181,45 +178,7 @@ func (w *Worker) Stop() {
 	})
 }
 
-// poll keeps one poll waiting while there is a slot.
-func (w *Worker) poll(slots chan struct{}, take func(context.Context) (func(), error)) {
-	w.polling.Add(1)
-	go func() {
-		defer w.polling.Done()
-		wait := time.Duration(0)
-		for {
-			select {
-			case <-w.stop:
-				return
-			case slots <- struct{}{}:
-			}
-			ctx, cancel := context.WithTimeout(w.pollCtx, 70*time.Second)
-			task, err := take(ctx)
-			cancel()
-			if task == nil {
-				<-slots
-				if err != nil && w.pollCtx.Err() == nil {
-					wait = min(max(2*wait, 50*time.Millisecond), 10*time.Second)
-					w.log.Warn("poll failed", "task_queue", w.queue, "error", err)
-					select {
-					case <-w.stop:
-					case <-time.After(wait):
-					}
-				}
-				continue
-			}
-			wait = 0
-			w.tasks.Add(1)
-			go func() {
-				defer w.tasks.Done()
-				defer func() { <-slots }()
-				task()
-			}()
-		}
-	}()
-}
-
-func (w *Worker) pollWorkflow(ctx context.Context, queue string, sticky bool) (func(), error) {
+func (w *Worker) pollWorkflow(ctx context.Context, queue string, sticky bool) (polled, error) {
 	request := &workflowservice.PollWorkflowTaskQueueRequest{
 		Namespace: w.client.Namespace(), Identity: w.client.Identity(), TaskQueue: &taskqueuepb.TaskQueue{Name: queue, Kind: 1},
 		WorkerVersionCapabilities: &commonpb.WorkerVersionCapabilities{BuildId: w.o.BuildID},
@@ -229,9 +188,14 @@ func (w *Worker) pollWorkflow(ctx context.Context, queue string, sticky bool) (f
 	}
 	task, err := w.client.Service().PollWorkflowTaskQueue(ctx, request)
 	if err != nil || len(task.GetTaskToken()) == 0 {
-		return nil, ignoreDeadline(err)
+		w.meters.pollEmpty.Add(1)
+		return polled{hint: task.GetPollerScalingDecision()}, ignoreDeadline(err)
 	}
-	return func() { w.workflowTask(task) }, nil
+	w.meters.pollSucceed.Add(1)
+	if task.Query == nil {
+		w.meters.workflowLatency.Record(task.StartedTime.AsTime().Sub(task.ScheduledTime.AsTime()))
+	}
+	return polled{func() { w.workflowTask(task) }, task.PollerScalingDecision}, nil
 }
 
 func ignoreDeadline(err error) error {

@@ -31,6 +31,12 @@ func (w *Worker) workflowTask(t *workflowTask) {
 	log := w.log.With("workflow_id", t.WorkflowExecution.GetWorkflowId(), "run_id", runID)
 	h := w.cache.take(runID)
 	defer func() { w.cache.put(runID, h) }()
+	m := w.meters.workflow(t.WorkflowType.GetName())
+	if h != nil {
+		m.hit.Add(1)
+	} else if t.PreviousStartedEventId > 0 {
+		m.miss.Add(1)
+	}
 	drop := func() {
 		if h != nil {
 			h.close()
@@ -38,8 +44,11 @@ func (w *Worker) workflowTask(t *workflowTask) {
 		}
 	}
 	for t != nil {
+		begun := time.Now()
 		var err error
-		if h, err = w.advance(t, h); err != nil {
+		h, err = w.advance(t, h)
+		m.execution.Record(time.Since(begun))
+		if err != nil {
 			drop()
 			log.Error("workflow task failed", "error", err)
 			w.fail(t, err)
@@ -49,8 +58,9 @@ func (w *Worker) workflowTask(t *workflowTask) {
 			w.answerQuery(t, h)
 			break
 		}
-		next, err := w.complete(t, h)
+		next, err := w.complete(t, h, m)
 		if err != nil {
+			m.noCompletion.Add(1)
 			log.Warn("the answer to a workflow task was not taken", "error", err)
 			drop()
 			return
@@ -95,7 +105,12 @@ func (w *Worker) advance(t *workflowTask, h *held) (*held, error) {
 		}
 		h = &held{Run: flow.New(w.env, d, t.WorkflowExecution.GetWorkflowId(), t.WorkflowExecution.GetRunId())}
 	}
-	return h, w.run(h.Run, events, t)
+	begun := time.Now()
+	err = w.run(h.Run, events, t)
+	if whole {
+		w.meters.workflow(t.WorkflowType.GetName()).replay.Record(time.Since(begun))
+	}
+	return h, err
 }
 
 // upTo drops what came after the task started.
@@ -152,7 +167,7 @@ func (w *Worker) events(of *commonpb.WorkflowExecution, h *historypb.History, to
 	return events, nil
 }
 
-func (w *Worker) complete(t *workflowTask, r *held) (*workflowservice.RespondWorkflowTaskCompletedResponse, error) {
+func (w *Worker) complete(t *workflowTask, r *held, m *workflowMeters) (*workflowservice.RespondWorkflowTaskCompletedResponse, error) {
 	renew, err := w.settleLocals(r)
 	if err != nil {
 		w.fail(t, err)
@@ -182,6 +197,9 @@ func (w *Worker) complete(t *workflowTask, r *held) (*workflowservice.RespondWor
 		response, err = w.client.Service().RespondWorkflowTaskCompleted(ctx, request)
 		return err
 	})
+	if err == nil && r.Closed() && !w.meters.off {
+		m.closed(request.Commands[len(request.Commands)-1].CommandType, r.Info.StartTime)
+	}
 	return response, err
 }
 
@@ -223,13 +241,14 @@ func (w *Worker) fail(t *workflowTask, cause error) {
 		w.respondQuery(t, &querypb.WorkflowQueryResult{ResultType: enumspb.QUERY_RESULT_TYPE_FAILED, ErrorMessage: cause.Error(), Failure: f})
 		return
 	}
-	if t.Attempt > 2 {
-		return
-	}
 	kind := enumspb.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE
 	var parted *replay.NondeterminismError
 	if errors.As(cause, &parted) {
 		kind = enumspb.WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR
+	}
+	w.meters.workflow(t.WorkflowType.GetName()).taskFailed(kind)
+	if t.Attempt > 2 {
+		return
 	}
 	err := again(func(ctx context.Context) error {
 		_, err := w.client.Service().RespondWorkflowTaskFailed(ctx, &workflowservice.RespondWorkflowTaskFailedRequest{

@@ -32,6 +32,7 @@ import (
 	"github.com/perdure/perdure/internal/flow"
 	"github.com/perdure/perdure/internal/handlers"
 	"github.com/perdure/perdure/internal/retry"
+	"github.com/perdure/perdure/metrics"
 )
 
 type (
@@ -124,6 +125,9 @@ func GetInfo(ctx ReadContext) *Info { return &flow.RunOf(ctx).Info }
 
 // Logger logs with the run's identity, and not on replay.
 func Logger(ctx ReadContext) *slog.Logger { return flow.RunOf(ctx).Log() }
+
+// Metrics counts with the tags of the run's type, and nothing on replay. Durations are to come from Now, not from a clock.
+func Metrics(ctx ReadContext) metrics.Handler { return flow.RunOf(ctx).Metrics() }
 
 // IsReplaying says whether code goes through what it has been through. Only for what must not be seen twice, like metrics.
 func IsReplaying(ctx ReadContext) bool { return flow.RunOf(ctx).Replaying() }

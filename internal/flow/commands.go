@@ -69,10 +69,10 @@ func (r *Run) cancelTimer(t *timer) {
 	if !t.bound && r.unsent(t.cmd) {
 		t.cmd.Proto = nil
 	} else {
-		r.command(&commandpb.Command{
+		r.cancelCommand("timer "+t.id, r.command(&commandpb.Command{
 			CommandType: enumspb.COMMAND_TYPE_CANCEL_TIMER,
 			Attributes:  &commandpb.Command_CancelTimerCommandAttributes{CancelTimerCommandAttributes: &commandpb.CancelTimerCommandAttributes{TimerId: t.id}},
-		}, "", nil)
+		}, "", nil))
 	}
 	t.future.Resolve(nil, failure.NewCanceledError())
 }
@@ -87,7 +87,33 @@ func (r *Run) unsent(c *replay.Command) bool {
 	return false
 }
 
+// cancelCommand notes a command that cancels. What it cancels may have ended in the same task, which an event further on tells:
+// there is nothing to cancel then, and a server refuses to.
+func (r *Run) cancelCommand(of string, c *replay.Command) {
+	if r.cancels == nil {
+		r.cancels = map[string]*replay.Command{}
+	}
+	r.cancels[of] = c
+}
+
+// ended takes the command back that was to cancel what has ended.
+func (r *Run) ended(kind string, eventID int64) {
+	if len(r.cancels) > 0 {
+		r.takeBack(fmt.Sprint(kind, " ", eventID))
+	}
+}
+
+func (r *Run) takeBack(of string) {
+	if c := r.cancels[of]; c != nil {
+		c.Proto = nil
+		delete(r.cancels, of)
+	}
+}
+
 func (r *Run) timerFired(id string) {
+	if len(r.cancels) > 0 {
+		r.takeBack("timer " + id)
+	}
 	if t := r.timers[id]; t != nil {
 		delete(r.timers, id)
 		t.future.Resolve(nil, nil)
@@ -156,12 +182,12 @@ func (r *Run) cancelActivity(a *activity, wait bool) {
 		a.future.Resolve(nil, canceled)
 		return
 	}
-	r.command(&commandpb.Command{
+	r.cancelCommand(fmt.Sprint("activity ", a.eventID), r.command(&commandpb.Command{
 		CommandType: enumspb.COMMAND_TYPE_REQUEST_CANCEL_ACTIVITY_TASK,
 		Attributes: &commandpb.Command_RequestCancelActivityTaskCommandAttributes{
 			RequestCancelActivityTaskCommandAttributes: &commandpb.RequestCancelActivityTaskCommandAttributes{ScheduledEventId: a.eventID},
 		},
-	}, "", nil)
+	}, "", nil))
 	if !wait {
 		a.future.Resolve(nil, &failure.ActivityError{ActivityID: a.id, ActivityType: a.name, ScheduledEventID: a.eventID, Cause: canceled})
 	}
@@ -182,6 +208,7 @@ type child struct {
 	Child
 	name      string
 	cmd       *replay.Command
+	eventID   int64
 	startedID int64
 }
 
@@ -225,6 +252,7 @@ func StartChild(ctx Context, name string, o ChildOptions, args ...any) *Child {
 		Attributes:  &commandpb.Command_StartChildWorkflowExecutionCommandAttributes{StartChildWorkflowExecutionCommandAttributes: attributes},
 	}, name, func(e *historypb.HistoryEvent) {
 		c.WorkflowID = e.GetStartChildWorkflowExecutionInitiatedEventAttributes().WorkflowId
+		c.eventID = e.EventId
 		r.children[e.EventId] = c
 	})
 	ctx.scope().onCancel(c.Result, func() { r.cancelChild(c, o.WaitForCancellation) })
@@ -242,7 +270,7 @@ func (r *Run) cancelChild(c *child, wait bool) {
 		c.Result.Resolve(nil, canceled)
 		return
 	}
-	r.command(cancelExternal(r.Info.Namespace, c.WorkflowID, "", "", true), c.WorkflowID, nil)
+	r.cancelCommand(fmt.Sprint("child ", c.eventID), r.command(cancelExternal(r.Info.Namespace, c.WorkflowID, "", "", true), c.WorkflowID, nil))
 	if !wait {
 		c.Result.Resolve(nil, &failure.ChildWorkflowError{Namespace: r.Info.Namespace, WorkflowID: c.WorkflowID, RunID: c.RunID, WorkflowType: c.name, Cause: canceled})
 	}

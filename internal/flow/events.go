@@ -87,6 +87,7 @@ func (r *Run) applyActivity(e *historypb.HistoryEvent) bool {
 	default:
 		return false
 	}
+	r.ended("activity", id)
 	if a := r.activities[id]; a != nil {
 		delete(r.activities, id)
 		a.future.Resolve(value, err)
@@ -139,6 +140,7 @@ func (r *Run) applyChild(e *historypb.HistoryEvent) bool {
 	default:
 		return false
 	}
+	r.ended("child", id)
 	c := r.children[id]
 	if c == nil {
 		return true

@@ -23,6 +23,7 @@ import (
 	"github.com/perdure/perdure/failure"
 	"github.com/perdure/perdure/internal/handlers"
 	"github.com/perdure/perdure/internal/replay"
+	"github.com/perdure/perdure/metrics"
 )
 
 // UpdateInfo names an update.
@@ -109,6 +110,7 @@ func (r *Run) signal(s *historypb.WorkflowExecutionSignaledEventAttributes) {
 	args, err := r.arguments(h, s.Input, s.SignalName)
 	if err != nil {
 		r.Log().Error("signal dropped: its arguments cannot be decoded", "signal", s.SignalName, "error", err)
+		r.Metrics().Counter(metrics.CorruptedSignals).Add(1)
 		return
 	}
 	r.startSignal(s, h.AbandonUnfinished, func(ctx Context) error {

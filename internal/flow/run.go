@@ -32,6 +32,7 @@ import (
 	"github.com/perdure/perdure/internal/coro"
 	"github.com/perdure/perdure/internal/handlers"
 	"github.com/perdure/perdure/internal/replay"
+	"github.com/perdure/perdure/metrics"
 )
 
 // Rules are the types that tell handlers apart.
@@ -48,6 +49,8 @@ type Env struct {
 	Log       *slog.Logger
 	// ActivityName is the registered name of an activity function.
 	ActivityName func(fn any) (string, error)
+	// Metrics is nil where nothing is counted.
+	Metrics metrics.Handler
 	// Interceptors, the outermost first.
 	Interceptors []Interceptor
 }
@@ -95,6 +98,7 @@ type Run struct {
 	markers          []*historypb.HistoryEvent // of this activation, replay only
 	recordedCommands []*historypb.HistoryEvent // of this activation, replay only
 
+	cancels     map[string]*replay.Command // of this activation, by what they cancel
 	activities  map[int64]*activity
 	timers      map[string]*timer
 	children    map[int64]*child
@@ -177,6 +181,7 @@ func (r *Run) Activate(a *replay.Activation, task *Task) (err error) {
 	defer r.recovering(&err)
 	r.now, r.startedID, r.replaying = a.Time, a.StartedEventID, a.Replay
 	r.commands, r.messages, r.markers, r.recordedCommands = r.commands[:0:0], nil, nil, a.Commands
+	clear(r.cancels)
 	r.Info.HistoryLength = a.StartedEventID
 	r.Info.HistorySizeBytes = a.Started.GetHistorySizeBytes()
 	r.Info.ContinueAsNewSuggested = a.Started.GetSuggestContinueAsNew()

@@ -12,6 +12,7 @@ import (
 	"github.com/perdure/perdure/failure"
 	"github.com/perdure/perdure/internal/flow"
 	"github.com/perdure/perdure/internal/handlers"
+	"github.com/perdure/perdure/metrics"
 	"github.com/perdure/perdure/worker"
 	"github.com/perdure/perdure/workflow"
 	"go.temporal.io/api/workflowservice/v1"
@@ -28,6 +29,7 @@ func (offline) Identity() string                               { return "test" }
 func (offline) Converter() converter.Converter                 { return converter.Default() }
 func (offline) Failures() failure.Converter                    { return failure.Default(nil, failure.Options{}) }
 func (offline) Logger() *slog.Logger                           { return slog.New(slog.DiscardHandler) }
+func (offline) Metrics() metrics.Handler                       { return metrics.None }
 
 // rejected checks that a worker with these registrations does not start, and says each of the reasons.
 func rejected(t *testing.T, register func(*worker.Worker), reasons ...string) {

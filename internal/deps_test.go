@@ -44,6 +44,7 @@ var policy = map[string]struct {
 	"internal/web":                 {may: []string{"internal/frontend", "internal/clock"}, why: "translates HTTP for the frontend"},
 	"internal/node":                {may: []string{"*"}, why: "puts everything together"},
 	"metrics":                      {why: "a leaf of the SDK: what instruments are"},
+	"opentelemetry":                {may: []string{"activity", "client", "converter", "metrics", "workflow"}, why: "interceptors and an adapter; nothing of ours needs it"},
 	"metrics/prom":                 {may: []string{"metrics"}, why: "an adapter"},
 	"client":                       {may: []string{"metrics", "clientconfig", "converter", "failure", "internal/flow", "internal/handlers", "internal/retry"}, why: "speaks the public API; nothing of the server"},
 	"worker":                       {may: []string{"metrics", "activity", "converter", "failure", "internal/flow", "internal/handlers", "internal/replay", "internal/retry"}, why: "a driver of flow over the public API; nothing of the server, and a client only by an interface"},

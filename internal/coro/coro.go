@@ -16,45 +16,103 @@ import (
 	"slices"
 )
 
+// mostKept bounds the room that a scheduler at rest keeps for its queue.
+const mostKept = 16
+
 // Scheduler owns the coroutines of one run. Its methods are called by its owner or by the coroutine that runs, never by
 // two goroutines at once.
 type Scheduler struct {
-	ready   []*Coroutine
-	waiting []*Coroutine // those with a condition, in the order in which they began to wait
-	all     []*Coroutine // in the order of their start, for stacks and for the end
-	current *Coroutine
+	ready       []*Coroutine // from head on
+	head        int
+	waiting     []*Coroutine // those with a condition, in the order in which they began to wait
+	first, last *Coroutine   // all that have not ended, in the order of their start: for stacks and for the end
+	alive       int
+	current     *Coroutine
+	idle        []*thread // of coroutines that have ended, until Run returns
 }
 
 // Coroutine is one thread of workflow code.
 type Coroutine struct {
-	Name      string
-	scheduler *Scheduler
-	next      func() (struct{}, bool)
-	stop      func()
-	yield     func(struct{}) bool
-	condition func() bool
-	queued    bool
-	done      bool
-	dump      *[]byte
+	kind, name string
+	scheduler  *Scheduler
+	fn         func()
+	thread     *thread // nil before the first turn
+	prev, next *Coroutine
+	condition  func() bool
+	queued     bool
+	done       bool
+	dump       *[]byte
 	// Local is the owner's: what belongs to this coroutine and those it starts.
 	Local any
 }
 
-// Go adds a coroutine. It runs when those that are ready before it have had their turn. A panic of fn comes out of the call
-// of Run under which it happened.
-func (s *Scheduler) Go(name string, fn func()) *Coroutine {
-	c := &Coroutine{Name: name, scheduler: s}
+// thread is what coroutines run on, one after the other: to make one costs more than most handlers do.
+type thread struct {
+	resume func() (struct{}, bool)
+	stop   func()
+	yield  func(struct{}) bool
+	runs   *Coroutine
+}
+
+func newThread() *thread {
+	t := &thread{}
+	t.resume, t.stop = iter.Pull(func(yield func(struct{}) bool) {
+		t.yield = yield
+		for {
+			t.runs.fn()
+			t.runs.end()
+			if !yield(struct{}{}) {
+				return
+			}
+		}
+	})
+	return t
+}
+
+// Name is what the coroutine was started as.
+func (c *Coroutine) Name() string {
+	if c.name == "" {
+		return c.kind
+	}
+	return c.kind + " " + c.name
+}
+
+// Go adds a coroutine; stacks show it as "kind name". It runs when those that are ready before it have had their turn. A panic of
+// fn comes out of the call of Run under which it happened.
+func (s *Scheduler) Go(kind, name string, fn func()) *Coroutine {
+	c := &Coroutine{kind: kind, name: name, scheduler: s, fn: fn, prev: s.last}
 	if s.current != nil {
 		c.Local = s.current.Local
 	}
-	c.next, c.stop = iter.Pull(func(yield func(struct{}) bool) {
-		c.yield = yield
-		fn()
-		c.done = true
-	})
-	s.all = append(s.all, c)
+	if s.last == nil {
+		s.first = c
+	} else {
+		s.last.next = c
+	}
+	s.last = c
+	s.alive++
 	s.wake(c)
 	return c
+}
+
+// end takes the coroutine out of the list. Only once.
+func (c *Coroutine) end() {
+	if c.done {
+		return
+	}
+	c.done = true
+	s := c.scheduler
+	if c.prev == nil {
+		s.first = c.next
+	} else {
+		c.prev.next = c.next
+	}
+	if c.next == nil {
+		s.last = c.prev
+	} else {
+		c.next.prev = c.prev
+	}
+	s.alive--
 }
 
 func (s *Scheduler) wake(c *Coroutine) {
@@ -74,7 +132,7 @@ func (s *Scheduler) Current() *Coroutine { return s.current }
 func (s *Scheduler) Park() {
 	c := s.current
 	for {
-		if !c.yield(struct{}{}) {
+		if !c.thread.yield(struct{}{}) {
 			// The run is given up. Goexit runs the deferred functions and cannot be recovered from.
 			runtime.Goexit()
 		}
@@ -101,26 +159,53 @@ func (s *Scheduler) Await(condition func() bool) {
 // Run lets coroutines run until each has ended or waits for something that only the owner can bring.
 func (s *Scheduler) Run() {
 	for {
-		for len(s.ready) > 0 {
-			c := s.ready[0]
-			s.ready = s.ready[1:]
+		for s.head < len(s.ready) {
+			c := s.ready[s.head]
+			s.ready[s.head] = nil
+			s.head++
 			c.queued = false
 			s.resume(c)
 		}
-		s.ready = nil
+		s.ready, s.head = s.ready[:0], 0
 		if !s.checkConditions() {
+			s.dropIdle()
+			if cap(s.ready) > mostKept {
+				s.ready = nil
+			}
 			return
 		}
 	}
 }
 
 func (s *Scheduler) resume(c *Coroutine) {
+	if c.thread == nil {
+		if n := len(s.idle); n > 0 {
+			c.thread = s.idle[n-1]
+			s.idle = s.idle[:n-1]
+		} else {
+			c.thread = newThread()
+		}
+		c.thread.runs = c
+	}
 	s.current = c
 	defer func() { s.current = nil }()
-	if _, alive := c.next(); !alive {
-		c.done = true
-		s.all = slices.DeleteFunc(s.all, func(o *Coroutine) bool { return o == c })
+	if _, alive := c.thread.resume(); !alive {
+		c.end() // by Goexit
+		return
 	}
+	if c.done {
+		c.thread.runs = nil
+		s.idle = append(s.idle, c.thread)
+		c.thread, c.fn = nil, nil
+	}
+}
+
+// dropIdle ends threads that have nothing to run: a run that waits shall not hold them.
+func (s *Scheduler) dropIdle() {
+	for _, t := range s.idle {
+		t.stop()
+	}
+	s.idle = nil
 }
 
 // checkConditions wakes the first waiter whose condition holds. One at a time: what it does may change what the
@@ -139,20 +224,24 @@ func (s *Scheduler) checkConditions() bool {
 
 // Close ends all coroutines: what they deferred runs, nothing else. The scheduler is of no use after it.
 func (s *Scheduler) Close() {
-	for len(s.all) > 0 {
-		c := s.all[len(s.all)-1]
-		s.all = s.all[:len(s.all)-1]
+	for s.last != nil {
+		c := s.last
+		c.end()
+		if c.thread == nil {
+			continue // it has not begun
+		}
 		// A coroutine that ends by Goexit takes the goroutine that stopped it along, so that has to be one of its own.
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
 			defer func() { _ = recover() }() // a panic in what was deferred concerns nobody any more
 			s.current = c
-			c.stop()
+			c.thread.stop()
 		}()
 		<-ended
 	}
-	s.current, s.ready, s.waiting = nil, nil, nil
+	s.dropIdle()
+	s.current, s.ready, s.head, s.waiting = nil, nil, 0, nil
 }
 
 // Stack is what a parked coroutine is doing.
@@ -163,17 +252,17 @@ type Stack struct {
 
 // Stacks are those of all coroutines, in the order of their start.
 func (s *Scheduler) Stacks() []Stack {
-	stacks := make([]Stack, 0, len(s.all))
-	for _, c := range slices.Clone(s.all) {
+	stacks := make([]Stack, 0, s.alive)
+	for c := s.first; c != nil; c = c.next {
 		var text []byte
-		if c.yield != nil {
+		if c.thread != nil {
 			c.dump = &text
 			s.resume(c)
 		}
-		stacks = append(stacks, Stack{Name: c.Name, Text: string(text)})
+		stacks = append(stacks, Stack{Name: c.Name(), Text: string(text)})
 	}
 	return stacks
 }
 
 // Len is the number of coroutines that have not ended.
-func (s *Scheduler) Len() int { return len(s.all) }
+func (s *Scheduler) Len() int { return s.alive }

@@ -386,7 +386,7 @@ func UpsertMemo(ctx Context, values map[string]any) {
 func Go(ctx Context, name string, fn func(Context)) {
 	r := ctx.run()
 	r.mayCommand("start a coroutine")
-	r.sched.Go(name, func() { fn(ctx) })
+	r.sched.Go(name, "", func() { fn(ctx) })
 }
 
 // Await parks until condition holds; it fails with a *failure.CanceledError when ctx is cancelled before.

@@ -38,7 +38,7 @@ func (r *Run) finishIfDone() {
 		return
 	}
 	for _, w := range r.working {
-		if !w.abandon {
+		if !w.abandon && !w.done {
 			if !r.replaying {
 				r.Log().Debug("run waits for its handlers", "handler", w.name)
 			}
@@ -134,6 +134,9 @@ func (r *Run) warnOfLeftovers() {
 		r.Log().Warn("signal had no handler", "signal", s.SignalName)
 	}
 	for _, w := range r.working {
+		if w.done {
+			continue
+		}
 		r.Log().Warn("handler was abandoned at work", "kind", w.kind, "handler", w.name, "update_id", w.id)
 	}
 }

@@ -32,7 +32,7 @@ type UpdateInfo struct{ ID, Name string }
 // working is a handler that has been given its message and has not returned.
 type working struct {
 	kind, name, id string
-	abandon        bool
+	abandon, done  bool
 }
 
 type (
@@ -120,26 +120,46 @@ func (r *Run) signal(s *historypb.WorkflowExecutionSignaledEventAttributes) {
 }
 
 func (r *Run) startSignal(s *historypb.WorkflowExecutionSignaledEventAttributes, abandon bool, fn func(Context) error) {
-	w := &working{kind: "signal", name: s.SignalName, abandon: abandon}
-	r.working = append(r.working, w)
-	ctx := &context{s: r.newScope(r.root)}
-	ctx.s.header = fields(s.Header)
-	call := &Call{Kind: CallSignal, Name: s.SignalName, Header: fields(s.Header), Args: converter.NewArgs(r.Env.Converter, s.Input)}
-	r.sched.Go("signal "+s.SignalName, func() {
-		err := r.handle(ctx, call, fn)
-		r.finished(w)
+	d := &delivery{
+		working: working{kind: "signal", name: s.SignalName, abandon: abandon},
+		call: Call{Kind: CallSignal, Name: s.SignalName, Header: fields(s.Header), Args: converter.NewArgs(r.Env.Converter, s.Input)},
+	}
+	d.scope.init(r, r.root)
+	d.scope.header, d.context.s = d.call.Header, &d.scope
+	r.begun(&d.working)
+	r.sched.Go("signal", s.SignalName, func() {
+		err := r.handle(&d.context, &d.call, fn)
+		r.finished(&d.working)
 		if err != nil {
 			r.main.Resolve(nil, err)
 		}
 	})
 }
 
+// delivery is what a message's handler runs with, in one piece: there may be many.
+type delivery struct {
+	working working
+	context context
+	scope   scope
+	call    Call
+}
+
+func (r *Run) begun(w *working) {
+	r.working = append(r.working, w)
+	r.atWork++
+}
+
 func (r *Run) finished(w *working) {
-	r.working = slices.DeleteFunc(r.working, func(o *working) bool { return o == w })
+	w.done = true
+	r.atWork--
+	// Those that are done go in one sweep when they are the most, so that many at once cost no more than few.
+	if len(r.working) >= 2*r.atWork {
+		r.working = slices.DeleteFunc(r.working, func(o *working) bool { return o.done })
+	}
 }
 
 // AllHandlersFinished says whether no signal or update handler is at work.
-func (r *Run) AllHandlersFinished() bool { return len(r.working) == 0 }
+func (r *Run) AllHandlersFinished() bool { return r.atWork == 0 }
 
 // arguments decodes what a handler takes.
 func (r *Run) arguments(h *handlers.Handler, ps *commonpb.Payloads, name string) ([]reflect.Value, error) {
@@ -254,10 +274,10 @@ func (r *Run) startUpdate(u *incoming) {
 		return
 	}
 	w := &working{kind: "update", name: name, id: id, abandon: h.static != nil && h.static.AbandonUnfinished}
-	r.working = append(r.working, w)
+	r.begun(w)
 	s := r.newScope(r.root)
 	s.update, s.header = &UpdateInfo{ID: id, Name: name}, fields(u.request.GetInput().GetHeader())
-	r.sched.Go("update "+name, func() { r.handleUpdate(u, h, w, s) })
+	r.sched.Go("update", name, func() { r.handleUpdate(u, h, w, s) })
 }
 
 func (r *Run) handleUpdate(u *incoming, h updateHandler, w *working, s *scope) {

@@ -112,7 +112,8 @@ type Run struct {
 	names       runtimeHandlers
 	inbox       []*historypb.WorkflowExecutionSignaledEventAttributes // signals without a handler
 	late        []*incoming                                           // updates of this activation without a handler so far
-	working     []*working
+	working     []*working // some may be done
+	atWork      int
 	main        *Future
 	details     string
 	lastEvent   int64
@@ -214,7 +215,7 @@ func (r *Run) Activate(a *replay.Activation, task *Task) (err error) {
 			return errors.New("the history does not begin with WorkflowExecutionStarted")
 		}
 		r.began = true
-		r.sched.Go("main", r.runMain)
+		r.sched.Go("main", "", r.runMain)
 	}
 	r.step()
 	if a.Replay {

@@ -55,12 +55,17 @@ type pair struct {
 }
 
 func (r *Run) newScope(parent *scope) *scope {
-	s := &scope{r: r, parent: parent}
+	s := &scope{}
+	s.init(r, parent)
+	return s
+}
+
+func (s *scope) init(r *Run, parent *scope) {
+	s.r, s.parent = r, parent
 	s.hooks.prev, s.hooks.next = &s.hooks, &s.hooks
 	if parent != nil {
 		s.update, s.header = parent.update, parent.header
 	}
-	return s
 }
 
 func (s *scope) canceled() bool {

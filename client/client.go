@@ -27,6 +27,7 @@ import (
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 	"google.golang.org/grpc"
@@ -87,10 +88,11 @@ func FromEnvironment() (Options, error) {
 
 // Client is safe for concurrent use.
 type Client struct {
-	o       Options
-	service workflowservice.WorkflowServiceClient
-	conn    *grpc.ClientConn // nil when it is not ours
-	system  *workflowservice.GetSystemInfoResponse
+	o        Options
+	service  workflowservice.WorkflowServiceClient
+	operator operatorservice.OperatorServiceClient
+	conn     *grpc.ClientConn // nil when it is not ours
+	system   *workflowservice.GetSystemInfoResponse
 }
 
 // dialTimeout is how long Dial waits for a server when its context does not say.
@@ -121,7 +123,8 @@ func Dial(ctx context.Context, o Options) (*Client, error) {
 		}
 		interceptors = append(interceptors[:len(interceptors):len(interceptors)], codec)
 	}
-	c.service = workflowservice.NewWorkflowServiceClient(&chain{ClientConnInterface: conn, o: &c.o, interceptors: interceptors})
+	calls := &chain{ClientConnInterface: conn, o: &c.o, interceptors: interceptors}
+	c.service, c.operator = workflowservice.NewWorkflowServiceClient(calls), operatorservice.NewOperatorServiceClient(calls)
 	if err := c.greet(ctx); err != nil {
 		c.Close()
 		return nil, fmt.Errorf("connect to %s: %w", o.Address, err)
@@ -192,6 +195,9 @@ func (c *Client) Close() {
 
 // Service is the raw API.
 func (c *Client) Service() workflowservice.WorkflowServiceClient { return c.service }
+
+// Operator is the raw API for operators: search attributes, cluster.
+func (c *Client) Operator() operatorservice.OperatorServiceClient { return c.operator }
 
 // Capabilities are what the server said it can do. They are nil for a server too old to say.
 func (c *Client) Capabilities() *workflowservice.GetSystemInfoResponse_Capabilities {

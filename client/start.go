@@ -32,7 +32,7 @@ type StartOptions struct {
 	Cron                                      string
 	StartDelay                                time.Duration
 	Memo                                      map[string]any
-	// SearchAttributes have string, bool, int64, float64, time.Time or []string values, as their types in the namespace ask.
+	// SearchAttributes: searchattribute.Map gives typed ones. Others have string, bool, int64, float64, time.Time or []string values, as their types in the namespace ask.
 	SearchAttributes map[string]any
 	// Summary, of one line, and Details, which may be Markdown, are what UI and CLI show of the workflow from its start.
 	Summary, Details string

@@ -161,7 +161,7 @@ func SetUpdateHandler(ctx Context, name string, fn func(ctx Context, name string
 	flow.RunOf(ctx).SetUpdateHandler(name, fn, validator)
 }
 
-// UpsertSearchAttributes adds or changes search attributes of the run.
+// UpsertSearchAttributes adds, changes or takes away search attributes of the run: see package searchattribute.
 func UpsertSearchAttributes(ctx Context, values map[string]any) {
 	flow.UpsertSearchAttributes(ctx, values)
 }

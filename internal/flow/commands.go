@@ -245,7 +245,7 @@ func StartChild(ctx Context, name string, o ChildOptions, args ...any) *Child {
 		attributes.Memo = &commonpb.Memo{Fields: r.fields(o.Memo)}
 	}
 	if len(o.SearchAttributes) > 0 {
-		attributes.SearchAttributes = &commonpb.SearchAttributes{IndexedFields: r.fields(o.SearchAttributes)}
+		attributes.SearchAttributes = r.attributes(o.SearchAttributes)
 	}
 	c.cmd = r.command(&commandpb.Command{
 		CommandType: enumspb.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION,
@@ -328,10 +328,19 @@ func SignalExternal(ctx Context, workflowID, runID string, child bool, signal st
 	return f
 }
 
+// attributes are encoded for the server to read, whatever converter the run has.
+func (r *Run) attributes(values map[string]any) *commonpb.SearchAttributes {
+	return &commonpb.SearchAttributes{IndexedFields: encodeFields(converter.Default(), values)}
+}
+
 func (r *Run) fields(values map[string]any) map[string]*commonpb.Payload {
+	return encodeFields(r.Env.Converter, values)
+}
+
+func encodeFields(c converter.Converter, values map[string]any) map[string]*commonpb.Payload {
 	fields := make(map[string]*commonpb.Payload, len(values))
 	for k, v := range values {
-		p, err := r.Env.Converter.ToPayload(v)
+		p, err := c.ToPayload(v)
 		if err != nil {
 			panic(fmt.Errorf("encode %s: %w", k, err))
 		}
@@ -342,7 +351,7 @@ func (r *Run) fields(values map[string]any) map[string]*commonpb.Payload {
 
 // UpsertSearchAttributes changes those of the run.
 func UpsertSearchAttributes(ctx Context, values map[string]any) {
-	ctx.run().upsert(&commonpb.SearchAttributes{IndexedFields: ctx.run().fields(values)})
+	ctx.run().upsert(ctx.run().attributes(values))
 }
 
 func (r *Run) upsert(sa *commonpb.SearchAttributes) {

@@ -99,7 +99,7 @@ func (r *Run) continueAsNew(e *ContinueAsNewError) *commandpb.Command {
 		c.Memo = &commonpb.Memo{Fields: r.fields(o.Memo)}
 	}
 	if o.SearchAttributes != nil {
-		c.SearchAttributes = &commonpb.SearchAttributes{IndexedFields: r.fields(o.SearchAttributes)}
+		c.SearchAttributes = r.attributes(o.SearchAttributes)
 	}
 	c.RetryPolicy = r.started.GetRetryPolicy()
 	if o.Retry != nil {

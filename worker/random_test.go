@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/perdure/perdure/client"
+	"github.com/perdure/perdure/failure"
 	"github.com/perdure/perdure/worker"
 	"github.com/perdure/perdure/workflow"
 )
@@ -22,6 +24,17 @@ type Interpreter struct {
 	log  []string
 	tick int
 	over bool
+	one  workflow.Mutex
+}
+
+// Slow takes a little while, unless it is cancelled before.
+func Slow(ctx context.Context, i int) (string, error) {
+	select {
+	case <-ctx.Done():
+		return "", ctx.Err()
+	case <-time.After(time.Duration(i) * time.Millisecond):
+		return "slow", nil
+	}
 }
 
 func (p *Interpreter) step(ctx workflow.Context, who string, op byte, i int) {
@@ -48,6 +61,32 @@ func (p *Interpreter) step(ctx workflow.Context, who string, op byte, i int) {
 		cancel("random")
 		_, err := f.Get()
 		got = err != nil
+	case 'A', 'C', 'L', 'W': // the same with an activity, waiting for it or not, a child and a local activity
+		below, cancel := workflow.WithCancel(ctx)
+		var f interface{ Get() (string, error) }
+		switch op {
+		case 'A', 'W':
+			f = workflow.Activity(below, Slow, i, workflow.ActivityOptions{StartToClose: time.Second, WaitForCancellation: op == 'W'})
+		case 'C':
+			f = workflow.ChildByName[string](below, "Sub", workflow.ChildOptions{WaitForCancellation: i%3 == 0}, i).Result()
+		default:
+			f = workflow.LocalActivity(below, Slow, i, workflow.LocalActivityOptions{StartToClose: time.Second})
+		}
+		if i%2 == 0 {
+			_ = workflow.Sleep(ctx, time.Duration(i)*time.Millisecond)
+		}
+		cancel("random")
+		_, err := f.Get()
+		got = err != nil
+	case 'm':
+		workflow.UpsertMemo(ctx, map[string]any{"who": who})
+	case 'M':
+		err := p.one.Lock(ctx)
+		if err == nil {
+			_ = workflow.Sleep(ctx, time.Millisecond)
+			p.one.Unlock()
+		}
+		got = err == nil
 	case 'r':
 		got = workflow.Rand(ctx).IntN(1000) >= 0
 	case 'w':
@@ -102,8 +141,9 @@ func TestRandomWorkflowsReplay(t *testing.T) {
 			worker.Workflow[*Interpreter](w)
 			worker.Workflow[*Sub](w)
 			w.Activity(Compose)
+			w.Activity(Slow)
 		})
-		program := rapid.StringOfN(rapid.RuneFrom([]rune("talcsvxrw")), 0, 6, -1)
+		program := rapid.StringOfN(rapid.RuneFrom([]rune("talcsvxrwACLWmM")), 0, 6, -1)
 		rapid.Check(t, func(t *rapid.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
@@ -116,6 +156,15 @@ func TestRandomWorkflowsReplay(t *testing.T) {
 			h, err := client.Start(ctx, c, (*Interpreter).Run, programs, client.StartOptions{TaskQueue: q})
 			fine(err)
 			var updates []*client.UpdateHandle[[]string]
+			canceled := rapid.Bool().Draw(t, "cancel")
+			// A run that is cancelled may be over before the last message, or fail the task that brought it, by trying to be.
+			sent := func(err error) {
+				var gone *client.NotFoundError
+				var unready *client.NotReadyError
+				if !canceled || !errors.As(err, &gone) && !errors.As(err, &unready) {
+					fine(err)
+				}
+			}
 			for _, m := range rapid.SliceOfN(program, 0, 4).Draw(t, "messages") {
 				if len(m)%2 == 0 {
 					err = client.Signal(ctx, h, (*Interpreter).Signalled, m)
@@ -125,15 +174,22 @@ func TestRandomWorkflowsReplay(t *testing.T) {
 						updates = append(updates, u)
 					}
 				}
-				fine(err)
+				sent(err)
+				if canceled && len(m)%3 == 0 {
+					sent(h.Cancel(ctx, "random"))
+				}
 			}
-			fine(client.Signal0(ctx, h, (*Interpreter).Finish))
+			if canceled {
+				sent(h.Cancel(ctx, "at the end"))
+			}
+			sent(client.Signal0(ctx, h, (*Interpreter).Finish))
 			for _, u := range updates {
 				_, err := u.Result(ctx)
 				fine(err)
 			}
-			_, err = h.Result(ctx)
-			fine(err)
+			if _, err = h.Result(ctx); !canceled || !failure.IsCanceled(err) {
+				fine(err)
+			}
 			log, err := client.Query(ctx, h, (*Interpreter).Log)
 			fine(err)
 			var history []*historypb.HistoryEvent

@@ -205,10 +205,12 @@ func (op *StartOperation[W, R]) Handle(ctx context.Context) (*Handle[W, R], erro
 	}
 }
 
+var errUsed = &UsageError{Text: "a start operation can be used once"}
+
 // use does what the operation is for, once, and settles its handle however that ends: nobody waits for it in vain.
 func (op *StartOperation[W, R]) use(do func() (*Handle[W, R], error)) error {
 	if op.used.Swap(true) {
-		return &UsageError{Text: "a start operation can be used once"}
+		return errUsed
 	}
 	defer close(op.done)
 	op.h, op.err = do()

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"math"
 	"time"
 
@@ -165,6 +166,10 @@ func backoff(a *flow.LocalActivity, attempt int32, err error) (time.Duration, bo
 	}
 	if most > 0 && int(attempt) >= most || nonRetryable(err, p) {
 		return 0, false
+	}
+	var app *failure.ApplicationError
+	if errors.As(err, &app) && app.NextRetryDelay > 0 {
+		return app.NextRetryDelay, true
 	}
 	return time.Duration(min(float64(top), float64(initial)*math.Pow(factor, float64(attempt-1)))), true
 }

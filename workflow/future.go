@@ -44,7 +44,12 @@ func (p Promise[T]) Set(v T, err error) { p.f.Resolve(v, err) }
 
 // NewTimer settles after d.
 func NewTimer(ctx Context, d time.Duration) Future[None] {
-	return Future[None]{flow.NewTimer(ctx, d)}
+	return Future[None]{flow.NewTimer(ctx, d, "")}
+}
+
+// NewNamedTimer is NewTimer with a summary, of one line, that UI and CLI show.
+func NewNamedTimer(ctx Context, d time.Duration, summary string) Future[None] {
+	return Future[None]{flow.NewTimer(ctx, d, summary)}
 }
 
 // Awaitable is what Select takes: a future of any type.

@@ -21,11 +21,13 @@
 package workflow
 
 import (
+	"encoding/binary"
 	"log/slog"
 	"math/rand/v2"
 	"reflect"
 	"time"
 
+	"github.com/google/uuid"
 	commonpb "go.temporal.io/api/common/v1"
 
 	"github.com/perdure/perdure/converter"
@@ -110,6 +112,9 @@ func Describe(method any, text string) Option { return handlers.Describe(method,
 // AbandonUnfinished lets a run close while this handler is at work.
 func AbandonUnfinished(method any) Option { return handlers.AbandonUnfinished(method) }
 
+// AbandonAllUnfinished is AbandonUnfinished for all handlers of the type: a run closes when its main method returns.
+func AbandonAllUnfinished() Option { return handlers.AbandonAllUnfinished() }
+
 // Exclude keeps a method that looks like a message from being one.
 func Exclude(method any) Option { return handlers.Exclude(method) }
 
@@ -131,6 +136,27 @@ func Metrics(ctx ReadContext) metrics.Handler { return flow.RunOf(ctx).Metrics()
 
 // IsReplaying says whether code goes through what it has been through. Only for what must not be seen twice, like metrics.
 func IsReplaying(ctx ReadContext) bool { return flow.RunOf(ctx).Replaying() }
+
+// NewUUID is a random one that is the same on each replay.
+func NewUUID(ctx Context) string {
+	r := flow.RunOf(ctx).Rand()
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:8], r.Uint64())
+	binary.BigEndian.PutUint64(b[8:], r.Uint64())
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80 // version 4, RFC 9562
+	return uuid.UUID(b).String()
+}
+
+// LastResult decodes the result of the last run that completed, of a workflow that is started again and again by cron or a
+// schedule. It is false when there is none.
+func LastResult[T any](ctx ReadContext) (v T, ok bool, err error) {
+	r := flow.RunOf(ctx)
+	if len(r.Info.LastResult.GetPayloads()) == 0 {
+		return v, false, nil
+	}
+	err = converter.FromPayloads(r.Env.Converter, r.Info.LastResult, &v)
+	return v, err == nil, err
+}
 
 // Rand gives chance that is the same on each replay.
 func Rand(ctx Context) *rand.Rand { return flow.RunOf(ctx).Rand() }
@@ -183,7 +209,7 @@ func SideEffect[T any](ctx Context, fn func() T) (T, error) {
 }
 
 // Sleep waits for d. It fails with a *failure.CanceledError when ctx is cancelled.
-func Sleep(ctx Context, d time.Duration) error { return flow.NewTimer(ctx, d).Wait() }
+func Sleep(ctx Context, d time.Duration) error { return flow.NewTimer(ctx, d, "").Wait() }
 
 // Await waits until condition holds. It fails with a *failure.CanceledError when ctx is cancelled. The condition must not
 // change anything.
@@ -202,6 +228,9 @@ func WithCancel(ctx Context) (Context, func(reason string)) { return flow.WithCa
 
 // WithoutCancel makes a scope that the cancellation of ctx does not reach: for cleaning up.
 func WithoutCancel(ctx Context) (Context, func(reason string)) { return flow.WithoutCancel(ctx) }
+
+// Done is settled, with a *failure.CanceledError, when ctx is cancelled: for Select.
+func Done(ctx Context) Future[None] { return Future[None]{flow.Done(ctx)} }
 
 // IsCanceled says whether ctx is cancelled.
 func IsCanceled(ctx Context) bool { return flow.Canceled(ctx) }

@@ -8,6 +8,7 @@ import (
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
+	sdkpb "go.temporal.io/api/sdk/v1"
 	taskqueuepb "go.temporal.io/api/taskqueue/v1"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -29,7 +30,8 @@ type timer struct {
 }
 
 // NewTimer makes a future that is settled after d; with a *failure.CanceledError when ctx is cancelled before.
-func NewTimer(ctx Context, d time.Duration) *Future {
+// The summary, which may be empty, is what UI and CLI show of it.
+func NewTimer(ctx Context, d time.Duration, summary string) *Future {
 	r := ctx.run()
 	r.mayCommand("start a timer")
 	f := r.NewFuture()
@@ -42,12 +44,12 @@ func NewTimer(ctx Context, d time.Duration) *Future {
 		return f
 	}
 	t := &timer{id: r.nextID(), future: f}
-	t.cmd = r.command(&commandpb.Command{
+	t.cmd = r.command(r.described(&commandpb.Command{
 		CommandType: enumspb.COMMAND_TYPE_START_TIMER,
 		Attributes: &commandpb.Command_StartTimerCommandAttributes{StartTimerCommandAttributes: &commandpb.StartTimerCommandAttributes{
 			TimerId: t.id, StartToFireTimeout: durationpb.New(d),
 		}},
-	}, "", func(e *historypb.HistoryEvent) {
+	}, summary, ""), "", func(e *historypb.HistoryEvent) {
 		t.bound = true
 		id := e.GetTimerStartedEventAttributes().TimerId
 		if id != t.id && r.timers[t.id] == t {
@@ -128,7 +130,37 @@ type ActivityOptions struct {
 	Retry                                                     *retry.RetryPolicy
 	// WaitForCancellation waits, when ctx is cancelled, for what the activity answers. Otherwise the future fails at once.
 	WaitForCancellation bool
-	Summary             string
+	// Summary, of one line, is what UI and CLI show of the activity.
+	Summary string
+	// Priority of its tasks: 1 is the highest, 0 that of the workflow.
+	Priority int
+}
+
+// described puts texts beside a command.
+func (r *Run) described(c *commandpb.Command, summary, details string) *commandpb.Command {
+	for _, t := range []struct {
+		text string
+		into func(*sdkpb.UserMetadata, *commonpb.Payload)
+	}{
+		{summary, func(m *sdkpb.UserMetadata, p *commonpb.Payload) { m.Summary = p }},
+		{details, func(m *sdkpb.UserMetadata, p *commonpb.Payload) { m.Details = p }},
+	} {
+		if t.text == "" {
+			continue
+		}
+		if c.UserMetadata == nil {
+			c.UserMetadata = &sdkpb.UserMetadata{}
+		}
+		t.into(c.UserMetadata, r.encode(t.text).Payloads[0])
+	}
+	return c
+}
+
+func priority(n int) *commonpb.Priority {
+	if n == 0 {
+		return nil
+	}
+	return &commonpb.Priority{PriorityKey: int32(n)}
 }
 
 type activity struct {
@@ -161,10 +193,11 @@ func Activity(ctx Context, name string, o ActivityOptions, args ...any) *Future 
 	if o.Retry != nil {
 		attributes.RetryPolicy = o.Retry.ToProto()
 	}
-	a.cmd = r.command(&commandpb.Command{
+	attributes.Priority = priority(o.Priority)
+	a.cmd = r.command(r.described(&commandpb.Command{
 		CommandType: enumspb.COMMAND_TYPE_SCHEDULE_ACTIVITY_TASK,
 		Attributes:  &commandpb.Command_ScheduleActivityTaskCommandAttributes{ScheduleActivityTaskCommandAttributes: attributes},
-	}, name, func(e *historypb.HistoryEvent) {
+	}, o.Summary, ""), name, func(e *historypb.HistoryEvent) {
 		a.eventID, a.id = e.EventId, e.GetActivityTaskScheduledEventAttributes().ActivityId
 		r.activities[e.EventId] = a
 	})
@@ -202,6 +235,10 @@ type ChildOptions struct {
 	IDReuse                                   enumspb.WorkflowIdReusePolicy
 	WaitForCancellation                       bool
 	Memo, SearchAttributes                    map[string]any
+	// Summary, of one line, and Details, which may be Markdown, are what UI and CLI show of the child.
+	Summary, Details string
+	// Priority of the child's tasks: 1 is the highest, 0 that of this workflow.
+	Priority int
 }
 
 type child struct {
@@ -247,10 +284,11 @@ func StartChild(ctx Context, name string, o ChildOptions, args ...any) *Child {
 	if len(o.SearchAttributes) > 0 {
 		attributes.SearchAttributes = r.attributes(o.SearchAttributes)
 	}
-	c.cmd = r.command(&commandpb.Command{
+	attributes.Priority = priority(o.Priority)
+	c.cmd = r.command(r.described(&commandpb.Command{
 		CommandType: enumspb.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION,
 		Attributes:  &commandpb.Command_StartChildWorkflowExecutionCommandAttributes{StartChildWorkflowExecutionCommandAttributes: attributes},
-	}, name, func(e *historypb.HistoryEvent) {
+	}, o.Summary, o.Details), name, func(e *historypb.HistoryEvent) {
 		c.WorkflowID = e.GetStartChildWorkflowExecutionInitiatedEventAttributes().WorkflowId
 		c.eventID = e.EventId
 		r.children[e.EventId] = c
@@ -420,7 +458,7 @@ func AwaitFor(ctx Context, d time.Duration, condition func() bool) (bool, error)
 		return true, nil
 	}
 	below, cancel := WithCancel(ctx)
-	t := NewTimer(below, d)
+	t := NewTimer(below, d, "")
 	held := false
 	err := Await(ctx, func() bool {
 		held = condition()

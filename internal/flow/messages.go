@@ -99,7 +99,7 @@ func (r *Run) signal(s *historypb.WorkflowExecutionSignaledEventAttributes) {
 	}
 	switch {
 	case fn != nil:
-		r.startSignal(s, false, func(ctx Context) error {
+		r.startSignal(s, r.def.AbandonUnfinished, func(ctx Context) error {
 			return fn(ctx, s.SignalName, converter.NewArgs(r.Env.Converter, s.Input))
 		})
 		return
@@ -273,7 +273,7 @@ func (r *Run) startUpdate(u *incoming) {
 		r.reject(u, fmt.Errorf("unknown update %s. KnownUpdates=[%s]", name, strings.Join(known, " ")))
 		return
 	}
-	w := &working{kind: "update", name: name, id: id, abandon: h.static != nil && h.static.AbandonUnfinished}
+	w := &working{kind: "update", name: name, id: id, abandon: r.def.AbandonUnfinished || h.static != nil && h.static.AbandonUnfinished}
 	r.begun(w)
 	s := r.newScope(r.root)
 	s.update, s.header = &UpdateInfo{ID: id, Name: name}, fields(u.request.GetInput().GetHeader())
@@ -326,10 +326,12 @@ func (r *Run) handleUpdate(u *incoming, h updateHandler, w *working, s *scope) {
 func (r *Run) validate(h updateHandler, call Call, s *scope) (err error) {
 	var args []reflect.Value
 	if h.static != nil {
-		if args, err = r.arguments(h.static, call.Args.Payloads(), call.Name); err != nil || h.static.Validator == nil {
+		if args, err = r.arguments(h.static, call.Args.Payloads(), call.Name); err != nil {
 			return err
 		}
-	} else if h.runtime.validator == nil {
+	}
+	// An interceptor may refuse what has no validator.
+	if len(r.Env.Interceptors) == 0 && h.runtime.validator == nil && (h.static == nil || h.static.Validator == nil) {
 		return nil
 	}
 	r.readOnly = "a validator may only read"
@@ -344,8 +346,11 @@ func (r *Run) validate(h updateHandler, call Call, s *scope) (err error) {
 	}()
 	call.Kind = CallValidator
 	return r.read(&reader{r: r, update: s.update, header: s.header}, &call, func(ctx ReadContext) error {
-		if h.static == nil {
+		switch {
+		case h.runtime.validator != nil:
 			return h.runtime.validator(ctx, call.Name, call.Args)
+		case h.static == nil || h.static.Validator == nil:
+			return nil
 		}
 		v := h.static.Validator
 		_, err := result(v, v.Func.Call(append([]reflect.Value{r.object, reflect.ValueOf(ctx)}, args...)))

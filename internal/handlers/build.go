@@ -62,6 +62,9 @@ func AbandonUnfinished(method any) Option {
 	return func(b *builder) { b.about(method, "AbandonUnfinished", func(m string) { b.abandon[m] = true }) }
 }
 
+// AbandonAllUnfinished lets a run close whatever handlers are at work.
+func AbandonAllUnfinished() Option { return func(b *builder) { b.d.AbandonUnfinished = true } }
+
 // Exclude keeps a method from being a handler.
 func Exclude(method any) Option {
 	return func(b *builder) { b.about(method, "Exclude", func(m string) { b.d.excluded[m] = true }) }
@@ -194,7 +197,7 @@ func (b *builder) method(m reflect.Method, iface bool) *Handler {
 		return nil
 	}
 	read := first == b.r.ReadContext
-	h := &Handler{Method: m.Name, Name: m.Name, typ: expression(b.t, t, iface), Description: b.descriptions[m.Name], AbandonUnfinished: b.abandon[m.Name]}
+	h := &Handler{Method: m.Name, Name: m.Name, typ: expression(b.t, t, iface), Description: b.descriptions[m.Name], AbandonUnfinished: b.abandon[m.Name] || b.d.AbandonUnfinished}
 	if !iface {
 		h.Func = m.Func
 	}

@@ -66,6 +66,7 @@ type Definition struct {
 	Run, Init                                  *Handler
 	Signals, Queries, Updates                  map[string]*Handler
 	DynamicSignal, DynamicQuery, DynamicUpdate *Handler
+	AbandonUnfinished                          bool // all handlers, those set at run time, too
 	methods                                    map[string]*Handler
 	excluded                                   map[string]bool
 }

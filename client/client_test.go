@@ -86,7 +86,11 @@ type Countdown struct{ n int }
 func (c *Countdown) Run(ctx workflow.Context, n int, fail bool) (int, error) {
 	c.n = n
 	if n > 0 {
-		return 0, workflow.ContinueAsNew2(ctx, (*Countdown).Run, n-1, fail)
+		drained, err := workflow.Drain(ctx)
+		if err != nil {
+			return 0, err
+		}
+		return 0, workflow.ContinueAsNew2(drained, (*Countdown).Run, n-1, fail)
 	}
 	if fail {
 		return 0, failure.NewApplicationError("at zero", "Zero")
@@ -308,7 +312,11 @@ func (r *Relay) Run(ctx workflow.Context, n int) (int, error) {
 		return 0, err
 	}
 	if n == 0 {
-		return 0, workflow.ContinueAsNew(ctx, (*Relay).Run, 1)
+		drained, err := workflow.Drain(ctx)
+		if err != nil {
+			return 0, err
+		}
+		return 0, workflow.ContinueAsNew(drained, (*Relay).Run, 1)
 	}
 	err := workflow.Await(ctx, func() bool { return false })
 	return n, err

@@ -22,6 +22,9 @@ import (
 	"github.com/perdure/perdure/internal/handlers"
 )
 
+// None is the result of what has none.
+type None = converter.None
+
 // Any is the type of a workflow of which nothing is known.
 type Any struct{}
 
@@ -32,6 +35,7 @@ type Handle[W, R any] struct {
 	run      string // messages go there; empty: to the current run
 	firstRun string // of the chain, where it is known: messages go to no other
 	from     string // where Result and History begin
+	started  bool
 }
 
 // AnyHandle is one of which nothing is known: messages go by name, results are decoded when asked.
@@ -78,12 +82,15 @@ func (h *Handle[W, R]) FirstRunID() string {
 
 // begun is the handle of a workflow that a start answered with. Only a run that was made then is the first one of its chain.
 func begun[W, R any](c *Client, id, run string, made bool) *Handle[W, R] {
-	h := &Handle[W, R]{c: c, id: id, from: run}
+	h := &Handle[W, R]{c: c, id: id, from: run, started: made}
 	if made {
 		h.firstRun = run
 	}
 	return h
 }
+
+// Started says whether the call that gave this handle started the run; false, it found one, or it is a handle made of IDs.
+func (h *Handle[W, R]) Started() bool { return h.started }
 
 // Result waits for the end, following runs that continue this one. The error is a *WorkflowFailedError when the workflow ended
 // in another way than completed.

@@ -21,6 +21,20 @@ import (
 // RetryPolicy says when a failed run is made again.
 type RetryPolicy = retry.RetryPolicy
 
+// What a start does when a workflow with its ID is running: StartOptions.IDConflict. A start alone fails when nothing is said.
+const (
+	FailIfRunning      = enumspb.WORKFLOW_ID_CONFLICT_POLICY_FAIL
+	UseExisting        = enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING
+	TerminateIfRunning = enumspb.WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING
+)
+
+// What a start does when a workflow with its ID has ended: StartOptions.IDReuse. It starts another when nothing is said.
+const (
+	StartAnother        = enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE
+	StartAnotherIfNotOK = enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE_FAILED_ONLY
+	NeverStartAnother   = enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE
+)
+
 // StartOptions of a workflow. TaskQueue is required; zero values are the server's defaults.
 type StartOptions struct {
 	ID                                        string // random when empty

@@ -63,6 +63,24 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	return db, nil
 }
 
+// Connect gives a client of the server at address, or with an empty one of a server in this process, opened with o: the same
+// program runs with either. o.Client are the options of the client in both cases. close ends the connection, or the server; stop
+// workers before.
+func Connect(ctx context.Context, address string, o Options) (c *client.Client, close func() error, err error) {
+	if address == "" {
+		db, err := Open(ctx, o)
+		if err != nil {
+			return nil, nil, err
+		}
+		return db.Client(), db.Close, nil
+	}
+	o.Client.Address = address
+	if c, err = client.Dial(ctx, o.Client); err != nil {
+		return nil, nil, err
+	}
+	return c, func() error { c.Close(); return nil }, nil
+}
+
 // Client talks to this server by direct calls.
 func (db *DB) Client() *client.Client { return db.client }
 

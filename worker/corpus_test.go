@@ -51,7 +51,7 @@ func CorpusFlaky(ctx context.Context) (int32, error) {
 	return n, nil
 }
 
-// CorpusStuck ends when it is cancelled, or too late.
+// CorpusStuck ends when it is cancelled.
 func CorpusStuck(ctx context.Context) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -63,6 +63,12 @@ func CorpusStuck(ctx context.Context) error {
 			activity.RecordHeartbeat(ctx)
 		}
 	}
+}
+
+// CorpusLate comes back when nobody waits any more.
+func CorpusLate(context.Context) error {
+	time.Sleep(2 * time.Second)
+	return nil
 }
 
 // CorpusInput is an argument.
@@ -155,7 +161,7 @@ type CorpusAny struct{}
 
 func (*CorpusAny) Run(ctx workflow.Context, args workflow.Args) (string, error) {
 	s, err := workflow.Activity(ctx, CorpusEcho, workflow.GetInfo(ctx).Type, corpusSecond).Get()
-	return fmt.Sprint(s, args.Len()), err
+	return fmt.Sprintf("%s %d", s, args.Len()), err
 }
 
 // CorpusTimers has timers that fire, that are cancelled after they were sent and before, and that nobody needed.
@@ -196,7 +202,7 @@ func (*CorpusActivities) Run(ctx workflow.Context) (string, error) {
 		return "", err
 	}
 	_, broken := workflow.ActivityVoid0(ctx, CorpusBroken, corpusSecond).Get()
-	_, late := workflow.ActivityVoid0(ctx, CorpusStuck, workflow.ActivityOptions{
+	_, late := workflow.ActivityVoid0(ctx, CorpusLate, workflow.ActivityOptions{
 		ID: "late", StartToClose: 50 * time.Millisecond, Retry: &workflow.RetryPolicy{MaximumAttempts: 1},
 	}).Get()
 	_, nobody := workflow.ActivityByName[string](ctx, "Nobody", workflow.ActivityOptions{
@@ -239,7 +245,7 @@ func (*CorpusLocals) Run(ctx workflow.Context) (string, error) {
 		return "", err
 	}
 	t, err := workflow.LocalActivity(ctx, CorpusEcho, "t", o).Get()
-	return fmt.Sprint(s, n, failure.IsApplication(broken, "Broken"), t), err
+	return fmt.Sprintf("%s %d %t %s", s, n, failure.IsApplication(broken, "Broken"), t), err
 }
 
 // CorpusChild ends in the way it is told to.
@@ -470,7 +476,11 @@ func (c *CorpusChain) Run(ctx workflow.Context, n int) (int, error) {
 		return 0, err
 	}
 	if n < 2 {
-		return 0, workflow.ContinueAsNew(ctx, (*CorpusChain).Run, n+1, workflow.ContinueAsNewOptions{TaskTimeout: 7 * time.Second})
+		drained, err := workflow.Drain(ctx)
+		if err != nil {
+			return 0, err
+		}
+		return 0, workflow.ContinueAsNew(drained, (*CorpusChain).Run, n+1, workflow.ContinueAsNewOptions{TaskTimeout: 7 * time.Second})
 	}
 	return c.n, nil
 }
@@ -590,7 +600,7 @@ func (r *CorpusReset) Run(ctx workflow.Context) (string, error) {
 		return "", err
 	}
 	err = workflow.Await(ctx, func() bool { return r.signals >= 2 && r.updates >= 3 })
-	return fmt.Sprint(s, r.signals, r.updates), err
+	return fmt.Sprintf("%s %d %d", s, r.signals, r.updates), err
 }
 
 // CorpusDrain returns while handlers are at work, for one of which it does not wait.
@@ -650,7 +660,7 @@ func (*CorpusRetried) Run(ctx workflow.Context) (string, error) {
 	return fmt.Sprint(i.Attempt, i.LastFailure), nil
 }
 
-// CorpusLong has a history of several pages.
+// CorpusLong does much at once, and again.
 type CorpusLong struct{ sum int }
 
 func (l *CorpusLong) Add(_ workflow.Context, n int) { l.sum += n }

@@ -58,7 +58,11 @@ func (tr *Traveler) Run(ctx workflow.Context, depth int) ([]string, error) {
 		return append(tr.seen, child...), workflow.Await(ctx, func() bool { return len(tr.seen) >= 5 })
 	}
 	if !strings.HasSuffix(tenant(ctx), " again") {
-		return nil, workflow.ContinueAsNew(ctx, (*Traveler).Run, 0)
+		drained, err := workflow.Drain(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return nil, workflow.ContinueAsNew(drained, (*Traveler).Run, 0)
 	}
 	return tr.seen, nil
 }
@@ -285,7 +289,11 @@ type Moving struct{}
 
 func (*Moving) Run(ctx workflow.Context, to string) (string, error) {
 	if to != "" {
-		return "", workflow.ContinueAsNew(ctx, (*Moving).Run, "", workflow.ContinueAsNewOptions{
+		drained, err := workflow.Drain(ctx)
+		if err != nil {
+			return "", err
+		}
+		return "", workflow.ContinueAsNew(drained, (*Moving).Run, "", workflow.ContinueAsNewOptions{
 			TaskQueue: to, RunTimeout: 3 * time.Minute, TaskTimeout: 7 * time.Second, Memo: map[string]any{"k": "new"},
 			Retry: &workflow.RetryPolicy{MaximumAttempts: 5},
 		})

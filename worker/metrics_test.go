@@ -35,7 +35,11 @@ func (c *Counted) Run(ctx workflow.Context, how string) (int, error) {
 		return 0, err
 	}
 	if how == "again" {
-		return 0, workflow.ContinueAsNew(ctx, (*Counted).Run, "fail")
+		drained, err := workflow.Drain(ctx)
+		if err != nil {
+			return 0, err
+		}
+		return 0, workflow.ContinueAsNew(drained, (*Counted).Run, "fail")
 	}
 	return c.told, nil
 }

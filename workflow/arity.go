@@ -43,13 +43,14 @@ func ChildVoid0[W any](ctx Context, run func(W, Context) error, o ChildOptions) 
 	return child[W, None](ctx, run, o)
 }
 
-// ContinueAsNew0 is the error with which Run ends this run and starts the next, with no arguments.
-func ContinueAsNew0[W, R any](ctx Context, run func(W, Context) (R, error), o ...ContinueAsNewOptions) error {
+// ContinueAsNew0 is the error with which Run ends this run and starts the next, with no arguments. The
+// arguments are read after Drain, so that nothing is missing of what handlers have done.
+func ContinueAsNew0[W, R any](ctx Drained, run func(W, Context) (R, error), o ...ContinueAsNewOptions) error {
 	return continueAsNew[W](ctx, run, o)
 }
 
 // ContinueAsNewVoid0 is ContinueAsNew0 for a Run without a result.
-func ContinueAsNewVoid0[W any](ctx Context, run func(W, Context) error, o ...ContinueAsNewOptions) error {
+func ContinueAsNewVoid0[W any](ctx Drained, run func(W, Context) error, o ...ContinueAsNewOptions) error {
 	return continueAsNew[W](ctx, run, o)
 }
 
@@ -88,13 +89,14 @@ func ChildVoid[W, A any](ctx Context, run func(W, Context, A) error, x A, o Chil
 	return child[W, None](ctx, run, o, x)
 }
 
-// ContinueAsNew is the error with which Run ends this run and starts the next, with one argument.
-func ContinueAsNew[W, A, R any](ctx Context, run func(W, Context, A) (R, error), x A, o ...ContinueAsNewOptions) error {
+// ContinueAsNew is the error with which Run ends this run and starts the next, with one argument. The
+// arguments are read after Drain, so that nothing is missing of what handlers have done.
+func ContinueAsNew[W, A, R any](ctx Drained, run func(W, Context, A) (R, error), x A, o ...ContinueAsNewOptions) error {
 	return continueAsNew[W](ctx, run, o, x)
 }
 
 // ContinueAsNewVoid is ContinueAsNew for a Run without a result.
-func ContinueAsNewVoid[W, A any](ctx Context, run func(W, Context, A) error, x A, o ...ContinueAsNewOptions) error {
+func ContinueAsNewVoid[W, A any](ctx Drained, run func(W, Context, A) error, x A, o ...ContinueAsNewOptions) error {
 	return continueAsNew[W](ctx, run, o, x)
 }
 
@@ -133,13 +135,14 @@ func ChildVoid2[W, A, B any](ctx Context, run func(W, Context, A, B) error, x A,
 	return child[W, None](ctx, run, o, x, y)
 }
 
-// ContinueAsNew2 is the error with which Run ends this run and starts the next, with two arguments.
-func ContinueAsNew2[W, A, B, R any](ctx Context, run func(W, Context, A, B) (R, error), x A, y B, o ...ContinueAsNewOptions) error {
+// ContinueAsNew2 is the error with which Run ends this run and starts the next, with two arguments. The
+// arguments are read after Drain, so that nothing is missing of what handlers have done.
+func ContinueAsNew2[W, A, B, R any](ctx Drained, run func(W, Context, A, B) (R, error), x A, y B, o ...ContinueAsNewOptions) error {
 	return continueAsNew[W](ctx, run, o, x, y)
 }
 
 // ContinueAsNewVoid2 is ContinueAsNew2 for a Run without a result.
-func ContinueAsNewVoid2[W, A, B any](ctx Context, run func(W, Context, A, B) error, x A, y B, o ...ContinueAsNewOptions) error {
+func ContinueAsNewVoid2[W, A, B any](ctx Drained, run func(W, Context, A, B) error, x A, y B, o ...ContinueAsNewOptions) error {
 	return continueAsNew[W](ctx, run, o, x, y)
 }
 
@@ -178,13 +181,14 @@ func ChildVoid3[W, A, B, C any](ctx Context, run func(W, Context, A, B, C) error
 	return child[W, None](ctx, run, o, x, y, z)
 }
 
-// ContinueAsNew3 is the error with which Run ends this run and starts the next, with three arguments.
-func ContinueAsNew3[W, A, B, C, R any](ctx Context, run func(W, Context, A, B, C) (R, error), x A, y B, z C, o ...ContinueAsNewOptions) error {
+// ContinueAsNew3 is the error with which Run ends this run and starts the next, with three arguments. The
+// arguments are read after Drain, so that nothing is missing of what handlers have done.
+func ContinueAsNew3[W, A, B, C, R any](ctx Drained, run func(W, Context, A, B, C) (R, error), x A, y B, z C, o ...ContinueAsNewOptions) error {
 	return continueAsNew[W](ctx, run, o, x, y, z)
 }
 
 // ContinueAsNewVoid3 is ContinueAsNew3 for a Run without a result.
-func ContinueAsNewVoid3[W, A, B, C any](ctx Context, run func(W, Context, A, B, C) error, x A, y B, z C, o ...ContinueAsNewOptions) error {
+func ContinueAsNewVoid3[W, A, B, C any](ctx Drained, run func(W, Context, A, B, C) error, x A, y B, z C, o ...ContinueAsNewOptions) error {
 	return continueAsNew[W](ctx, run, o, x, y, z)
 }
 

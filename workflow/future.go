@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/perdure/perdure/internal/flow"
@@ -23,6 +24,12 @@ func (f Future[T]) Get() (T, error) {
 	}
 	err := f.f.Decode(&v)
 	return v, err
+}
+
+// Wait is Get for who does not need the value.
+func (f Future[T]) Wait() error {
+	_, err := f.Get()
+	return err
 }
 
 // Ready says whether Get would not wait.
@@ -111,15 +118,19 @@ func (c *Channel[T]) Len() int { return len(c.values) }
 
 // Semaphore lets so many coroutines in at a time, in the order in which they came.
 type Semaphore struct {
-	free  int64
-	queue []*int
+	free, size int64
+	queue      []*int
 }
 
 // NewSemaphore makes one with n permits.
-func NewSemaphore(n int64) *Semaphore { return &Semaphore{free: n} }
+func NewSemaphore(n int64) *Semaphore { return &Semaphore{free: n, size: n} }
 
-// Acquire takes n permits, waiting for them.
+// Acquire takes n permits, waiting for them. It fails only when ctx is cancelled; none is taken then. More than there are is a
+// mistake, and panics.
 func (s *Semaphore) Acquire(ctx Context, n int64) error {
+	if n > s.size {
+		panic(fmt.Sprintf("workflow: Acquire of %d permits of %d", n, s.size))
+	}
 	me := new(int)
 	s.queue = append(s.queue, me)
 	err := flow.Await(ctx, func() bool { return s.queue[0] == me && s.free >= n })
@@ -134,8 +145,13 @@ func (s *Semaphore) Acquire(ctx Context, n int64) error {
 	return err
 }
 
-// Release gives n permits back.
-func (s *Semaphore) Release(n int64) { s.free += n }
+// Release gives n permits back. To give back more than were taken panics.
+func (s *Semaphore) Release(n int64) {
+	if s.free+n > s.size {
+		panic("workflow: Release of more permits than were acquired")
+	}
+	s.free += n
+}
 
 // Mutex lets one coroutine in at a time. The zero value is unlocked.
 type Mutex struct{ s *Semaphore }
@@ -148,5 +164,10 @@ func (m *Mutex) Lock(ctx Context) error {
 	return m.s.Acquire(ctx, 1)
 }
 
-// Unlock lets the next one in.
-func (m *Mutex) Unlock() { m.s.Release(1) }
+// Unlock lets the next one in. It panics if the mutex is not locked.
+func (m *Mutex) Unlock() {
+	if m.s == nil || m.s.free > 0 {
+		panic("workflow: Unlock of a Mutex that is not locked")
+	}
+	m.s.Release(1)
+}

@@ -113,8 +113,9 @@ func child[W, R any](ctx Context, run any, o ChildOptions, args ...any) *ChildHa
 	return &ChildHandle[W, R]{flow.StartChild(ctx, d.Name, o, args...)}
 }
 
-func continueAsNew[W any](_ Context, run any, o []ContinueAsNewOptions, args ...any) error {
+func continueAsNew[W any](ctx Drained, run any, o []ContinueAsNewOptions, args ...any) error {
 	d, _ := lookup[W](handlers.Run, run)
+	flow.CheckDrained(ctx)
 	e := &flow.ContinueAsNewError{Args: args, Options: one(o)}
 	if !d.Dynamic {
 		e.Type = d.Name
@@ -123,7 +124,8 @@ func continueAsNew[W any](_ Context, run any, o []ContinueAsNewOptions, args ...
 }
 
 // ContinueAsNewByName is the error with which Run ends this run and starts the next; an empty name means the same type.
-func ContinueAsNewByName(name string, o ContinueAsNewOptions, args ...any) error {
+func ContinueAsNewByName(ctx Drained, name string, o ContinueAsNewOptions, args ...any) error {
+	flow.CheckDrained(ctx)
 	return &flow.ContinueAsNewError{Type: name, Args: args, Options: o}
 }
 

@@ -62,6 +62,10 @@ type (
 	ExternalError = flow.ExternalError
 	// ChildAlreadyStartedError says that a workflow with the child's ID is there.
 	ChildAlreadyStartedError = flow.ChildAlreadyStartedError
+	// Drained is what ContinueAsNew takes: a Context, given by Drain.
+	Drained = flow.Drained
+	// CancelFunc cancels a scope, for a reason that may be left out. Only the first time counts.
+	CancelFunc = flow.CancelFunc
 	// ContinueAsNewOptions change the next run.
 	ContinueAsNewOptions = flow.ContinueAsNewOptions
 	// Interceptor sees what comes into and goes out of workflow code.
@@ -167,6 +171,21 @@ func CurrentUpdate(ctx ReadContext) (UpdateInfo, bool) { return flow.CurrentUpda
 // AllHandlersFinished says whether no signal or update handler is at work. It is false inside of one.
 func AllHandlersFinished(ctx ReadContext) bool { return flow.RunOf(ctx).AllHandlersFinished() }
 
+// Drain waits until no handler is at work, besides the one that ctx may belong to and those that may be abandoned. What is read
+// from the state after it has all that handlers have answered for; so a run hands its state on by
+//
+//	drained, err := workflow.Drain(ctx)
+//	if err != nil {
+//		return nil, err
+//	}
+//	return nil, workflow.ContinueAsNew(drained, (*T).Run, t.state)
+//
+// It fails with a *failure.CanceledError when ctx is cancelled.
+func Drain(ctx Context) (Drained, error) { return flow.Drain(ctx) }
+
+// ShouldContinueAsNew says that the server finds the history long enough.
+func ShouldContinueAsNew(ctx ReadContext) bool { return flow.RunOf(ctx).Info.ContinueAsNewSuggested }
+
 // SetCurrentDetails sets the text that UI and CLI show of the run.
 func SetCurrentDetails(ctx Context, text string) { flow.RunOf(ctx).SetCurrentDetails(text) }
 
@@ -224,10 +243,10 @@ func AwaitFor(ctx Context, d time.Duration, condition func() bool) (bool, error)
 func Go(ctx Context, fn func(ctx Context)) { flow.Go(ctx, "coroutine", fn) }
 
 // WithCancel makes a scope that cancel, or the cancellation of ctx, cancels.
-func WithCancel(ctx Context) (Context, func(reason string)) { return flow.WithCancel(ctx) }
+func WithCancel(ctx Context) (Context, CancelFunc) { return flow.WithCancel(ctx) }
 
 // WithoutCancel makes a scope that the cancellation of ctx does not reach: for cleaning up.
-func WithoutCancel(ctx Context) (Context, func(reason string)) { return flow.WithoutCancel(ctx) }
+func WithoutCancel(ctx Context) (Context, CancelFunc) { return flow.WithoutCancel(ctx) }
 
 // Done is settled, with a *failure.CanceledError, when ctx is cancelled: for Select.
 func Done(ctx Context) Future[None] { return Future[None]{flow.Done(ctx)} }

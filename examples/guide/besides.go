@@ -99,7 +99,11 @@ func (s *Street) Run(ctx workflow.Context, cakes int) (int, error) {
 	if s.closing || workflow.GetInfo(ctx).ContinueAsNewSuggested {
 		return cakes, nil
 	}
-	return 0, workflow.ContinueAsNew(ctx, (*Street).Run, cakes+1, workflow.ContinueAsNewOptions{RunTimeout: time.Hour})
+	drained, err := workflow.Drain(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return 0, workflow.ContinueAsNew(drained, (*Street).Run, cakes+1, workflow.ContinueAsNewOptions{RunTimeout: time.Hour})
 }
 
 // Close lets the street end.
@@ -122,7 +126,7 @@ func (n *Night) Run(ctx workflow.Context) (string, error) {
 		return "", err
 	}
 	last, _ := workflow.WithoutCancel(ctx)
-	if _, err := workflow.ActivityVoid(last, (*Kitchen)(nil).Clean, "soap", workflow.ActivityOptions{StartToClose: time.Minute}).Get(); err != nil {
+	if err := workflow.ActivityVoid(last, (*Kitchen)(nil).Clean, "soap", workflow.ActivityOptions{StartToClose: time.Minute}).Wait(); err != nil {
 		return "", err
 	}
 	return "clean, because " + workflow.CancelReason(ctx), nil

@@ -108,7 +108,7 @@ type Assistant struct{}
 // Run sends one signal by its method and one by its name.
 func (a *Assistant) Run(ctx workflow.Context, basketID string) error {
 	basket := workflow.External[*Basket]{WorkflowID: basketID}
-	if _, err := workflow.Signal(ctx, basket, (*Basket).Add, Item{Name: "jam", Count: 1}).Get(); err != nil {
+	if err := workflow.Signal(ctx, basket, (*Basket).Add, Item{Name: "jam", Count: 1}).Wait(); err != nil {
 		return err
 	}
 

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"time"
 
-	enumspb "go.temporal.io/api/enums/v1"
-
 	"github.com/perdure/perdure/client"
 	"github.com/perdure/perdure/workflow"
 )
@@ -107,7 +105,7 @@ func BleedResult(ctx context.Context, u *client.UpdateHandle[string]) (string, e
 // SetOrStart warms a room whose heating may be off.
 func SetOrStart(ctx context.Context, c *client.Client, queue string, degrees int) (int, error) {
 	op := client.WithStart((*Heating).Run, 18, client.StartOptions{
-		ID: "heating-hall", TaskQueue: queue, IDConflict: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+		ID: "heating-hall", TaskQueue: queue, IDConflict: client.UseExisting,
 	})
 	return client.UpdateWithStart(ctx, c, op, (*Heating).Set, degrees)
 }

@@ -45,13 +45,14 @@ func ChildVoid{{.Suffix1}}[W{{.Types}} any](ctx Context, run func(W, Context{{.P
 	return child[W, None](ctx, run, o{{.Values}})
 }
 
-// ContinueAsNew{{.Suffix1}} is the error with which Run ends this run and starts the next, with {{.Count}}.
-func ContinueAsNew{{.Suffix1}}[W{{.Types}}, R any](ctx Context, run func(W, Context{{.Params}}) (R, error), {{.Arguments}}o ...ContinueAsNewOptions) error {
+// ContinueAsNew{{.Suffix1}} is the error with which Run ends this run and starts the next, with {{.Count}}. The
+// arguments are read after Drain, so that nothing is missing of what handlers have done.
+func ContinueAsNew{{.Suffix1}}[W{{.Types}}, R any](ctx Drained, run func(W, Context{{.Params}}) (R, error), {{.Arguments}}o ...ContinueAsNewOptions) error {
 	return continueAsNew[W](ctx, run, o{{.Values}})
 }
 
 // ContinueAsNewVoid{{.Suffix1}} is ContinueAsNew{{.Suffix1}} for a Run without a result.
-func ContinueAsNewVoid{{.Suffix1}}[W{{.Types}} any](ctx Context, run func(W, Context{{.Params}}) error, {{.Arguments}}o ...ContinueAsNewOptions) error {
+func ContinueAsNewVoid{{.Suffix1}}[W{{.Types}} any](ctx Drained, run func(W, Context{{.Params}}) error, {{.Arguments}}o ...ContinueAsNewOptions) error {
 	return continueAsNew[W](ctx, run, o{{.Values}})
 }
 {{end}}

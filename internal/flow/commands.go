@@ -464,6 +464,9 @@ func AwaitFor(ctx Context, d time.Duration, condition func() bool) (bool, error)
 		held = condition()
 		return held || t.ready
 	})
+	if err == nil && !held && ctx.scope().canceled() {
+		err = failure.NewCanceledError() // that settled the timer, too
+	}
 	cancel("the wait is over")
 	return held, err
 }

@@ -13,3 +13,9 @@ type Context interface {
 	ReadContext
 	scope() *scope
 }
+
+// Drained is a Context of a run in which no handler is at work; Drain gives it.
+type Drained interface {
+	Context
+	drained()
+}

@@ -137,7 +137,7 @@ func (r *Run) warnOfLeftovers() {
 		if w.done {
 			continue
 		}
-		r.Log().Warn("handler was abandoned at work", "kind", w.kind, "handler", w.name, "update_id", w.id)
+		r.Log().Debug("handler was abandoned at work, as it may be", "kind", w.kind, "handler", w.name, "update_id", w.id)
 	}
 }
 

@@ -125,7 +125,7 @@ func (r *Run) startSignal(s *historypb.WorkflowExecutionSignaledEventAttributes,
 		call: Call{Kind: CallSignal, Name: s.SignalName, Header: fields(s.Header), Args: converter.NewArgs(r.Env.Converter, s.Input)},
 	}
 	d.scope.init(r, r.root)
-	d.scope.header, d.context.s = d.call.Header, &d.scope
+	d.scope.header, d.scope.work, d.context.s = d.call.Header, &d.working, &d.scope
 	r.begun(&d.working)
 	r.sched.Go("signal", s.SignalName, func() {
 		err := r.handle(&d.context, &d.call, fn)
@@ -155,6 +155,40 @@ func (r *Run) finished(w *working) {
 	// Those that are done go in one sweep when they are the most, so that many at once cost no more than few.
 	if len(r.working) >= 2*r.atWork {
 		r.working = slices.DeleteFunc(r.working, func(o *working) bool { return o.done })
+	}
+}
+
+// drainedContext is a Drained.
+type drainedContext struct{ Context }
+
+func (drainedContext) drained() {}
+
+// Drain waits until no handler is at work besides the one that ctx may belong to, and those that may be abandoned.
+func Drain(ctx Context) (Drained, error) {
+	if err := Await(ctx, func() bool { return len(ctx.run().others(ctx)) == 0 }); err != nil {
+		return nil, err
+	}
+	return drainedContext{ctx}, nil
+}
+
+// others are the handlers at work besides that of ctx.
+func (r *Run) others(ctx Context) []string {
+	var names []string
+	if r.atWork == 0 {
+		return nil
+	}
+	for _, w := range r.working {
+		if !w.done && !w.abandon && w != ctx.scope().work {
+			names = append(names, w.kind+" "+w.name)
+		}
+	}
+	return names
+}
+
+// CheckDrained fails the task when somebody waited between Drain and what it was for.
+func CheckDrained(ctx Drained) {
+	if names := ctx.run().others(ctx); len(names) > 0 {
+		panic(&violation{fmt.Sprintf("handlers are at work that began after Drain (%s): call Drain again before this", strings.Join(names, ", "))})
 	}
 }
 
@@ -276,7 +310,7 @@ func (r *Run) startUpdate(u *incoming) {
 	w := &working{kind: "update", name: name, id: id, abandon: r.def.AbandonUnfinished || h.static != nil && h.static.AbandonUnfinished}
 	r.begun(w)
 	s := r.newScope(r.root)
-	s.update, s.header = &UpdateInfo{ID: id, Name: name}, fields(u.request.GetInput().GetHeader())
+	s.update, s.header, s.work = &UpdateInfo{ID: id, Name: name}, fields(u.request.GetInput().GetHeader()), w
 	r.sched.Go("update", name, func() { r.handleUpdate(u, h, w, s) })
 }
 

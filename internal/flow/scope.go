@@ -1,6 +1,8 @@
 package flow
 
 import (
+	"strings"
+
 	commonpb "go.temporal.io/api/common/v1"
 
 	"github.com/perdure/perdure/failure"
@@ -18,6 +20,7 @@ type scope struct {
 	done   *Future
 	update *UpdateInfo
 	header map[string]*commonpb.Payload // of the message, or the start
+	work   *working                     // of the handler to which the scope belongs
 }
 
 // hook is called once, when its scope is cancelled.
@@ -64,7 +67,7 @@ func (s *scope) init(r *Run, parent *scope) {
 	s.r, s.parent = r, parent
 	s.hooks.prev, s.hooks.next = &s.hooks, &s.hooks
 	if parent != nil {
-		s.update, s.header = parent.update, parent.header
+		s.update, s.header, s.work = parent.update, parent.header, parent.work
 	}
 }
 
@@ -122,17 +125,23 @@ func (h *hook) remove() {
 	}
 }
 
-// WithCancel makes a scope below that of ctx. cancel cancels it and takes a reason.
-func WithCancel(ctx Context) (Context, func(reason string)) {
+// CancelFunc cancels a scope, for a reason that may be left out. Only the first time counts.
+type CancelFunc func(reason ...string)
+
+func (s *scope) cancelFor(reason ...string) { s.cancel(strings.Join(reason, ": ")) }
+
+// WithCancel makes a scope below that of ctx.
+func WithCancel(ctx Context) (Context, CancelFunc) {
 	s := ctx.run().newScope(ctx.scope())
-	return &context{s, ctx.pairs()}, s.cancel
+	return &context{s, ctx.pairs()}, s.cancelFor
 }
 
 // WithoutCancel makes a scope that the cancellation of ctx does not reach: for cleaning up.
-func WithoutCancel(ctx Context) (Context, func(reason string)) {
+func WithoutCancel(ctx Context) (Context, CancelFunc) {
 	s := ctx.run().newScope(nil)
-	s.update, s.header = ctx.scope().update, ctx.scope().header
-	return &context{s, ctx.pairs()}, s.cancel
+	above := ctx.scope()
+	s.update, s.header, s.work = above.update, above.header, above.work
+	return &context{s, ctx.pairs()}, s.cancelFor
 }
 
 // Canceled says whether the scope of ctx is.

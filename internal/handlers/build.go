@@ -82,7 +82,7 @@ func Implements(contract reflect.Type) Option {
 			b.fault("its contract: %v", err)
 			return
 		}
-		if b.name == nil && !c.Dynamic {
+		if b.name == nil && c.Run != nil && !c.Dynamic {
 			b.name = &c.Name
 		}
 		for _, m := range slices.Sorted(maps.Keys(c.methods)) {
@@ -410,7 +410,7 @@ func (b *builder) validator(name string, v *Handler) {
 func (b *builder) main() {
 	d := b.d
 	d.Run, d.Init = d.methods["Run"], d.methods["Init"]
-	if d.Run == nil && !b.broken["Run"] {
+	if d.Run == nil && !b.broken["Run"] && b.t.Kind() != reflect.Interface { // a contract may be of messages only
 		b.fault("it has no main method; it needs %s", shapeRun)
 	}
 	if d.Run != nil {

@@ -40,6 +40,7 @@ lint: ## formatting, vet, generated files up to date
 	if [ -n "$$out" ]; then echo "not formatted:"; echo "$$out"; exit 1; fi
 	$(GO) vet $(PACKAGES)
 	$(GO) run ./internal/compat -check -o docs/compat.md
+	$(GO) run ./cmd/perdure vet ./examples/...
 	for module in . bench conformance; do (cd $$module && $(GO) mod tidy -diff) || exit 1; done
 
 .PHONY: fuzz

@@ -61,6 +61,7 @@ var policy = map[string]struct {
 	"internal/arity":               {why: "writes code"},
 	"internal/sim":                 {may: []string{"*"}, why: "tests whole nodes"},
 	"internal/wiretest":            {why: "tests only"},
+	"internal/vet":                 {why: "knows the SDK by the names of its types, and runs without it"},
 	"internal/compat":              {may: []string{"internal/frontend"}, why: "looks at the code to describe it"},
 	"converter":                    {why: "a leaf of the SDK: values and payloads"},
 	"failure":                      {may: []string{"converter"}, why: "errors and their protos, whose details are payloads"},

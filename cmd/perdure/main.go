@@ -67,7 +67,7 @@ Perdure is not affiliated with Temporal Technologies, Inc.`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newServer(), newMessage(), newWorkflow(), newVersion(), newCheck(), newBackup())
+	root.AddCommand(newServer(), newMessage(), newWorkflow(), newVersion(), newCheck(), newBackup(), newVet())
 	return root
 }
 

@@ -2,6 +2,7 @@ package vet
 
 import (
 	"go/ast"
+	"go/token"
 	"go/types"
 	"slices"
 	"strings"
@@ -30,7 +31,7 @@ type kind int
 
 const (
 	plain kind = iota // none; also literals that belong to the function around them
-	write             // workflow.Context
+	write             // workflow.Context, or what has more than that
 	read              // workflow.ReadContext
 	free              // context.Context, or what runs outside of replay: it may do as it likes
 )
@@ -45,7 +46,7 @@ func named(t types.Type, path, name string) bool {
 // contextKind is that of one parameter's type.
 func contextKind(t types.Type) kind {
 	switch {
-	case named(t, flowPath, "Context"):
+	case named(t, flowPath, "Context"), named(t, flowPath, "Drained"):
 		return write
 	case named(t, flowPath, "ReadContext"):
 		return read
@@ -78,8 +79,8 @@ func target(info *types.Info, call *ast.CallExpr) *types.Func {
 	return nil
 }
 
-// path is that of the function's package.
-func path(f *types.Func) string {
+// pathOf is that of the function's package.
+func pathOf(f *types.Func) string {
 	if f == nil || f.Pkg() == nil {
 		return ""
 	}
@@ -105,7 +106,7 @@ func receiver(f *types.Func) string {
 // inWorkflow says whether f is the function, or Type.method, of package workflow with that name, with or without a number of
 // arguments behind it.
 func inWorkflow(f *types.Func, name string) bool {
-	return path(f) == workflowPath && stem(f) == name
+	return pathOf(f) == workflowPath && stem(f) == name
 }
 
 // stem is Type.method or function without the digit that says how many arguments it takes.
@@ -133,12 +134,12 @@ var verbs = map[string]does{
 	"Child": commands | outside, "ChildVoid": commands | outside, "ChildByName": commands | outside,
 	"Signal": commands | outside, "External.SignalByName": commands | outside, "External.Cancel": commands | outside,
 	"UpsertSearchAttributes": commands, "UpsertMemo": commands, "SetCurrentDetails": commands,
-	"Version": commands, "SideEffect": commands, "Rand": commands, "NewTimer": commands, "Go": commands,
+	"Version": commands, "SideEffect": commands, "Rand": commands, "NewUUID": commands, "NewTimer": commands, "NewNamedTimer": commands, "Go": commands,
 	"SetSignalHandler": commands, "SetQueryHandler": commands, "SetUpdateHandler": commands,
 	"Sleep": commands | blocks, "AwaitFor": commands | blocks, "Await": blocks, "Select": blocks,
-	"Future.Get": blocks, "ChildHandle.Started": blocks, "Channel.Send": blocks, "Channel.Receive": blocks,
+	"Drain": blocks, "Future.Get": blocks, "Future.Wait": blocks, "ChildHandle.Started": blocks, "Channel.Send": blocks, "Channel.Receive": blocks,
 	"Semaphore.Acquire": blocks, "Mutex.Lock": blocks,
-	"WithCancel": 0, "WithoutCancel": 0, "WithValue": 0, "IsCanceled": 0, "CancelReason": 0, "NewFuture": 0,
+	"WithCancel": 0, "WithoutCancel": 0, "WithValue": 0, "IsCanceled": 0, "CancelReason": 0, "Done": 0, "NewFuture": 0,
 	"ContinueAsNew": 0, "ContinueAsNewVoid": 0, "ContinueAsNewByName": 0,
 }
 
@@ -188,7 +189,7 @@ func judge(f *types.Func) (verdict, bool) {
 		name = of + "." + name
 	}
 	first, _, _ := strings.Cut(name, ".")
-	at := path(f)
+	at := pathOf(f)
 	switch at {
 	case "time":
 		why, ok := clockFuncs[name]
@@ -239,7 +240,7 @@ func judge(f *types.Func) (verdict, bool) {
 	for _, u := range uuids {
 		if at == u || strings.HasPrefix(at, u+"/") {
 			made := strings.HasPrefix(name, "New") && !slices.Contains([]string{"NewSHA1", "NewMD5", "NewV3", "NewV5", "NewHash"}, name) || name == "Make" || name == "GenerateUUID"
-			return verdict{Random, "gives another ID on replay; make it from workflow.Rand(ctx), or in workflow.SideEffect"}, made
+			return verdict{Random, "gives another ID on replay; use workflow.NewUUID(ctx)"}, made
 		}
 	}
 	return verdict{}, false
@@ -252,4 +253,8 @@ var worldly = map[string]verdict{
 	"crypto/rand.Reader":     {Random, "gives other bytes on replay; use workflow.Rand(ctx), or workflow.SideEffect for secrets"},
 	"time.Local":             {Clock, "depends on the worker's time zone; use time.UTC"},
 	"net/http.DefaultClient": {IO, "touches what is outside of the workflow; do it in an activity"},
+}
+
+func inTest(fset *token.FileSet, pos token.Pos) bool {
+	return strings.HasSuffix(fset.Position(pos).Filename, "_test.go")
 }

@@ -111,6 +111,8 @@ type problem struct {
 	what  string // "time.Now"
 	why   string // "gives another time on replay; use workflow.Now(ctx)"
 	fixes []analysis.SuggestedFix
+	// unless all of these do nothing but compute; empty: in any case.
+	unless []*types.Func
 }
 
 func (p problem) text() string { return p.what + " " + p.why }

@@ -85,11 +85,13 @@ func (w *Worker) activityTask(t *activityTask) {
 	case !errors.Is(err, activity.ErrResultPending) && !asked:
 		m.failed.Add(1)
 	}
-	w.answerActivity(t, m, result, err, asked)
+	late := err != nil && !info.Deadline.IsZero() && !time.Now().Before(info.Deadline)
+	w.answerActivity(t, m, late, result, err, asked)
 }
 
-func (w *Worker) answerActivity(t *activityTask, m *activityMeters, result *commonpb.Payloads, err error, asked bool) {
-	if errors.Is(err, activity.ErrResultPending) {
+// answerActivity says how the attempt ended. One that failed late has timed out: the server says so, and knows of what kind.
+func (w *Worker) answerActivity(t *activityTask, m *activityMeters, late bool, result *commonpb.Payloads, err error, asked bool) {
+	if errors.Is(err, activity.ErrResultPending) || late {
 		return
 	}
 	s, ns, me := w.client.Service(), w.client.Namespace(), w.client.Identity()
@@ -98,7 +100,7 @@ func (w *Worker) answerActivity(t *activityTask, m *activityMeters, result *comm
 		case err == nil:
 			_, rpc = s.RespondActivityTaskCompleted(ctx, &workflowservice.RespondActivityTaskCompletedRequest{Namespace: ns, TaskToken: t.TaskToken, Identity: me, Result: result})
 		case asked && (failure.IsCanceled(err) || errors.Is(err, context.Canceled)):
-			_, rpc = s.RespondActivityTaskCanceled(ctx, &workflowservice.RespondActivityTaskCanceledRequest{Namespace: ns, TaskToken: t.TaskToken, Identity: me})
+			_, rpc = s.RespondActivityTaskCanceled(ctx, &workflowservice.RespondActivityTaskCanceledRequest{Namespace: ns, TaskToken: t.TaskToken, Identity: me, Details: w.canceledDetails(err)})
 		default:
 			_, rpc = s.RespondActivityTaskFailed(ctx, &workflowservice.RespondActivityTaskFailedRequest{Namespace: ns, TaskToken: t.TaskToken, Identity: me, Failure: w.env.Failures.ToFailure(err)})
 		}
@@ -109,6 +111,18 @@ func (w *Worker) answerActivity(t *activityTask, m *activityMeters, result *comm
 		m.taskError.Add(1)
 		w.log.Warn("the answer of an activity was not taken", "activity_type", t.ActivityType.GetName(), "error", rpc)
 	}
+}
+
+func (w *Worker) canceledDetails(err error) *commonpb.Payloads {
+	var canceled *failure.CanceledError
+	if !errors.As(err, &canceled) {
+		return nil
+	}
+	details, encode := canceled.Details.Encode(w.env.Converter)
+	if encode != nil {
+		w.log.Error("the details of a canceled activity cannot be encoded", "error", encode)
+	}
+	return details
 }
 
 // call runs the function. A panic is an error that may pass.

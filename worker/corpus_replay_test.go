@@ -355,6 +355,18 @@ var corpus = []struct {
 		s.ends(again, "child 2 3")
 		return []*client.AnyHandle{h, again}
 	}},
+	{[]string{"reset-with-update-old-run", "reset-with-update-new-run"}, func(s *scene) []*client.AnyHandle {
+		s.work()
+		h := s.run("", "CorpusReset")
+		s.eventually("the child", func() bool { return s.has(h, enumspb.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED) })
+		s.update(h, "Push", 1)
+		again := s.resetToActivity(h)
+		s.poke(again, "Poke")
+		s.poke(again, "Poke")
+		s.update(again, "Push", 2)
+		s.ends(again, "child 2 3")
+		return []*client.AnyHandle{h, again}
+	}},
 	{[]string{"drain"}, func(s *scene) []*client.AnyHandle {
 		s.work()
 		h := s.run("", "CorpusDrain")
@@ -513,7 +525,7 @@ func TestReplayCorpus(t *testing.T) {
 // Every event that a history can hold because of what this SDK does is in the corpus, and so is every command.
 func TestCorpusIsComplete(t *testing.T) {
 	// None of these is a consequence of what the SDK does; rejected updates leave no event. UpdateAdmitted, which resets make, is in the corpus of conformance/own.
-	foreign := []string{"WorkflowExecutionUpdateAdmitted", "WorkflowExecutionUpdateRejected", "Nexus", "Pause", "Unpause", "PropertiesModifiedExternally", "OptionsUpdated", "Skipped", "TimeSkippingTransitioned"}
+	foreign := []string{"WorkflowExecutionUpdateRejected", "Nexus", "Pause", "Unpause", "PropertiesModifiedExternally", "OptionsUpdated", "Skipped", "TimeSkippingTransitioned"}
 	events, commands, markers := map[enumspb.EventType]bool{}, map[enumspb.CommandType]bool{}, map[string]bool{}
 	for _, h := range corpusHistories(t) {
 		for _, e := range h.Events {

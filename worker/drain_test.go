@@ -169,7 +169,9 @@ func TestMisuseOfMutexAndSemaphorePanics(t *testing.T) {
 }
 
 // Noted is a contract that several workflow types meet: one message, no main method.
-type Noted interface{ Note(workflow.Context, string) }
+type Noted interface {
+	Note(workflow.Context, string)
+}
 
 type Notebook struct{ notes []string }
 

@@ -14,6 +14,9 @@ import (
 	"github.com/perdure/perdure/internal/replay"
 )
 
+// NondeterminismError says where code and history part ways.
+type NondeterminismError = replay.NondeterminismError
+
 // Replayer takes code through recorded histories, without a server, and says where the two part ways.
 type Replayer struct {
 	registry *Registry

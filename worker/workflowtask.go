@@ -8,6 +8,7 @@ import (
 
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
+	failurepb "go.temporal.io/api/failure/v1"
 	historypb "go.temporal.io/api/history/v1"
 	querypb "go.temporal.io/api/query/v1"
 	sdkpb "go.temporal.io/api/sdk/v1"
@@ -209,11 +210,18 @@ const Version = "0.4.0"
 func (w *Worker) query(r *flow.Run, q *querypb.WorkflowQuery) *querypb.WorkflowQueryResult {
 	answer, err := r.Query(q)
 	if err != nil {
-		return &querypb.WorkflowQueryResult{
-			ResultType: enumspb.QUERY_RESULT_TYPE_FAILED, ErrorMessage: err.Error(), Failure: w.env.Failures.ToFailure(err),
-		}
+		f := w.env.Failures.ToFailure(err)
+		return &querypb.WorkflowQueryResult{ResultType: enumspb.QUERY_RESULT_TYPE_FAILED, ErrorMessage: said(err, f), Failure: f}
 	}
 	return &querypb.WorkflowQueryResult{ResultType: enumspb.QUERY_RESULT_TYPE_ANSWERED, Answer: answer}
+}
+
+// said is the error's text, unless that is to leave the process in the failure's encoded attributes only.
+func said(err error, f *failurepb.Failure) string {
+	if f.GetEncodedAttributes() != nil {
+		return f.Message
+	}
+	return err.Error()
 }
 
 func (w *Worker) answerQuery(t *workflowTask, r *held) {
@@ -238,7 +246,7 @@ func (w *Worker) respondQuery(t *workflowTask, result *querypb.WorkflowQueryResu
 func (w *Worker) fail(t *workflowTask, cause error) {
 	f := w.env.Failures.ToFailure(cause)
 	if t.Query != nil {
-		w.respondQuery(t, &querypb.WorkflowQueryResult{ResultType: enumspb.QUERY_RESULT_TYPE_FAILED, ErrorMessage: cause.Error(), Failure: f})
+		w.respondQuery(t, &querypb.WorkflowQueryResult{ResultType: enumspb.QUERY_RESULT_TYPE_FAILED, ErrorMessage: said(cause, f), Failure: f})
 		return
 	}
 	kind := enumspb.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE

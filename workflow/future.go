@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	commonpb "go.temporal.io/api/common/v1"
+
 	"github.com/perdure/perdure/internal/flow"
 )
 
@@ -19,7 +21,9 @@ func (f Future[T]) Get() (T, error) {
 	if err := f.f.Wait(); err != nil {
 		return v, err
 	}
-	if own, ok := f.f.Value().(T); ok {
+	_, outside := f.f.Value().(*commonpb.Payloads)
+	_, raw := any(&v).(**commonpb.Payloads)
+	if own, ok := f.f.Value().(T); ok && (raw || !outside) {
 		return own, nil
 	}
 	err := f.f.Decode(&v)

@@ -24,7 +24,7 @@ func (r *Run) apply(e *historypb.HistoryEvent) error {
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED:
 		r.root.cancel(e.GetWorkflowExecutionCancelRequestedEventAttributes().GetCause())
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ADMITTED:
-		r.update(&incoming{request: e.GetWorkflowExecutionUpdateAdmittedEventAttributes().GetRequest(), after: e.EventId})
+		r.admitted(e)
 	case enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED:
 		if a := e.GetWorkflowTaskFailedEventAttributes(); a.GetCause() == enumspb.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW {
 			r.seed(a.GetNewRunId())

@@ -11,7 +11,9 @@ import (
 	failurepb "go.temporal.io/api/failure/v1"
 	historypb "go.temporal.io/api/history/v1"
 
+	"github.com/perdure/perdure/converter"
 	"github.com/perdure/perdure/failure"
+	"github.com/perdure/perdure/internal/replay"
 	"github.com/perdure/perdure/internal/retry"
 )
 
@@ -54,7 +56,7 @@ func SideEffect(ctx Context, fn func() any, ptr any) error {
 			return r.decode(a.Details["side-effect-id"], &n) == nil && n == id
 		})
 		if a == nil {
-			panic(&violation{fmt.Sprintf("nondeterminism: history has no side effect %d in the task that started with event %d, the code did one at %s", id, r.startedID, where())})
+			panic(&replay.NondeterminismError{EventID: r.startedID, Actual: fmt.Sprintf("side effect %d in the task of this event", id), Where: where()})
 		}
 		data = a.Details["data"]
 	} else {
@@ -77,7 +79,9 @@ func Version(ctx Context, change string, min, max int) int {
 		r.versions[change] = v
 	}
 	if v < min || v > max {
-		panic(&violation{fmt.Sprintf("nondeterminism: the run goes by version %d of change %q, the code supports %d to %d", v, change, min, max)})
+		panic(&replay.NondeterminismError{
+			EventID: r.startedID, Expected: fmt.Sprintf("version %d of change %q", v, change), Actual: fmt.Sprintf("support versions %d to %d", min, max), Where: where(),
+		})
 	}
 	return v
 }
@@ -121,7 +125,7 @@ func (r *Run) listedAfter(marker *historypb.MarkerRecordedEventAttributes) bool 
 // listVersion makes runs findable by the versions they go by.
 func (r *Run) listVersion(entry string) {
 	r.versionList = append(r.versionList, entry)
-	p, err := r.Env.Converter.ToPayload(r.versionList)
+	p, err := converter.Default().ToPayload(r.versionList)
 	if err != nil {
 		panic(err)
 	}

@@ -122,7 +122,7 @@ func (r *Run) signal(s *historypb.WorkflowExecutionSignaledEventAttributes) {
 func (r *Run) startSignal(s *historypb.WorkflowExecutionSignaledEventAttributes, abandon bool, fn func(Context) error) {
 	d := &delivery{
 		working: working{kind: "signal", name: s.SignalName, abandon: abandon},
-		call: Call{Kind: CallSignal, Name: s.SignalName, Header: fields(s.Header), Args: converter.NewArgs(r.Env.Converter, s.Input)},
+		call:    Call{Kind: CallSignal, Name: s.SignalName, Header: fields(s.Header), Args: converter.NewArgs(r.Env.Converter, s.Input)},
 	}
 	d.scope.init(r, r.root)
 	d.scope.header, d.scope.work, d.context.s = d.call.Header, &d.working, &d.scope
@@ -253,8 +253,25 @@ func (r *Run) updatesOf(a *replay.Activation, task *Task) []*incoming {
 			panic(fmt.Errorf("message %s: %w", m.Id, err))
 		}
 		updates = append(updates, &incoming{request: request, message: m, after: m.GetEventId()})
+		if r.inMessages == nil {
+			r.inMessages = map[string]bool{}
+		}
+		r.inMessages[request.GetMeta().GetUpdateId()] = true
 	}
 	return updates
+}
+
+// admitted is an update that history brings: one that a reset keeps. No message comes with it, but the server wants to hear of one.
+func (r *Run) admitted(e *historypb.HistoryEvent) {
+	request := e.GetWorkflowExecutionUpdateAdmittedEventAttributes().GetRequest()
+	u := &incoming{request: request, after: e.EventId}
+	if id := request.GetMeta().GetUpdateId(); !r.replaying {
+		if r.inMessages[id] {
+			return
+		}
+		u.message = &protocolpb.Message{Id: id + "/request", ProtocolInstanceId: id, SequencingId: &protocolpb.Message_EventId{EventId: e.EventId}}
+	}
+	r.update(u)
 }
 
 // deliverUpdates hands over those that come before an event.
@@ -300,7 +317,7 @@ func (r *Run) startUpdate(u *incoming) {
 	h, ok := r.updateHandler(name)
 	if !ok {
 		if u.message == nil {
-			panic(fmt.Errorf("nondeterminism: history has update %q accepted, for which there is no handler any more", name))
+			panic(&replay.NondeterminismError{EventID: r.startedID, Expected: fmt.Sprintf("update %q accepted", name), Actual: "nothing: it has no handler of this name any more"})
 		}
 		known := slices.Sorted(maps.Keys(r.def.Updates))
 		known = append(known, slices.Sorted(maps.Keys(r.names.updates))...)

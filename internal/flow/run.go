@@ -99,6 +99,7 @@ type Run struct {
 	recordedCommands []*historypb.HistoryEvent // of this activation, replay only
 
 	cancels     map[string]*replay.Command // of this activation, by what they cancel
+	inMessages  map[string]bool            // updates of this activation that came as messages
 	activities  map[int64]*activity
 	timers      map[string]*timer
 	children    map[int64]*child
@@ -112,7 +113,7 @@ type Run struct {
 	names       runtimeHandlers
 	inbox       []*historypb.WorkflowExecutionSignaledEventAttributes // signals without a handler
 	late        []*incoming                                           // updates of this activation without a handler so far
-	working     []*working // some may be done
+	working     []*working                                            // some may be done
 	atWork      int
 	main        *Future
 	details     string
@@ -183,6 +184,7 @@ func (r *Run) Activate(a *replay.Activation, task *Task) (err error) {
 	r.now, r.startedID, r.replaying = a.Time, a.StartedEventID, a.Replay
 	r.commands, r.messages, r.markers, r.recordedCommands = r.commands[:0:0], nil, nil, a.Commands
 	clear(r.cancels)
+	clear(r.inMessages)
 	r.Info.HistoryLength = a.StartedEventID
 	r.Info.HistorySizeBytes = a.Started.GetHistorySizeBytes()
 	r.Info.ContinueAsNewSuggested = a.Started.GetSuggestContinueAsNew()
@@ -271,7 +273,11 @@ func (r *Run) step() {
 
 func (r *Run) recovering(err *error) {
 	if p := recover(); p != nil {
-		if v, ok := p.(*violation); ok {
+		switch v := p.(type) {
+		case *violation:
+			*err = v
+			return
+		case *replay.NondeterminismError:
 			*err = v
 			return
 		}

@@ -277,8 +277,10 @@ func TestArgumentsNoneOneSeveralAndGrowing(t *testing.T) {
 
 type faulty struct{}
 
-func (f *faulty) Run(workflow.Context) error                            { return nil }
-func (f *faulty) Twice(workflow.Context) (int, int)                     { return 0, 0 }
+func (f *faulty) Run(workflow.Context) error        { return nil }
+func (f *faulty) Twice(workflow.Context) (int, int) { return 0, 0 }
+
+//perdure:allow validator it is what the worker has to refuse
 func (f *faulty) ValidateNothing(workflow.ReadContext, string) error    { return nil }
 func (f *faulty) Ask(workflow.ReadContext, string, int) (func(), error) { return nil, nil }
 

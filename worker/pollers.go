@@ -13,7 +13,6 @@ import (
 const (
 	startPollers = 2
 	mostPollers  = 100
-	pollTimeout  = 70 * time.Second // the server ends polls after a minute
 )
 
 // polled is what a poll brought: nothing to do without do.
@@ -102,7 +101,7 @@ func (p *pollers) run() {
 			p.leave(true)
 			return
 		}
-		ctx, cancel := context.WithTimeout(w.pollCtx, pollTimeout)
+		ctx, cancel := context.WithTimeout(w.pollCtx, w.o.PollTimeout)
 		got, err := p.take(ctx)
 		cancel()
 		if err == nil {

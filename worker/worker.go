@@ -52,6 +52,11 @@ type Options struct {
 	StickyTimeout time.Duration
 	// StopTimeout is how long Stop waits for activities before their contexts end. 0: they end at once.
 	StopTimeout time.Duration
+	// PollTimeout bounds how long a poll waits; the server may end it before. 0: 70 s.
+	PollTimeout time.Duration
+	// OnTaskFailed, if not nil, is told of each workflow task that the code of a workflow fails: by a panic, by a
+	// *NondeterminismError, by misuse. The task will be tried again.
+	OnTaskFailed func(workflowID, runID string, attempt int32, err error)
 	// BuildID names the code. Default: empty.
 	BuildID string
 	// Interceptors see what comes into and goes out of workflows, ActivityInterceptors the attempts of activities. The first is
@@ -111,6 +116,9 @@ func (o Options) withDefaults() Options {
 	set(&o.MaxCachedRuns, 1000)
 	set(&o.MaxConcurrentWorkflowTasks, 100)
 	set(&o.MaxConcurrentActivities, 1000)
+	if o.PollTimeout == 0 {
+		o.PollTimeout = 70 * time.Second // the reference's servers end them after a minute
+	}
 	if o.StickyTimeout == 0 {
 		o.StickyTimeout = 5 * time.Second
 	}
@@ -137,6 +145,14 @@ func (w *Worker) Start() error {
 		w.poll("activity_task", w.o.ActivityPollers, w.newSlots("ActivityWorker", w.o.MaxConcurrentActivities), w.pollActivity)
 	}
 	return nil
+}
+
+// DropCache gives up all runs that wait for their next task, which begins with a replay then: for tests.
+func (w *Worker) DropCache() { w.cache.clear() }
+
+// Replayer knows what the worker runs.
+func (w *Worker) Replayer() *Replayer {
+	return &Replayer{registry: w.registry, Converter: w.env.Converter, Interceptors: w.o.Interceptors}
 }
 
 func (w *Worker) checkQueue() []error {

@@ -255,6 +255,9 @@ func (w *Worker) fail(t *workflowTask, cause error) {
 		kind = enumspb.WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR
 	}
 	w.meters.workflow(t.WorkflowType.GetName()).taskFailed(kind)
+	if w.o.OnTaskFailed != nil {
+		w.o.OnTaskFailed(t.WorkflowExecution.GetWorkflowId(), t.WorkflowExecution.GetRunId(), t.Attempt, cause)
+	}
 	if t.Attempt > 2 {
 		return
 	}

@@ -2,6 +2,7 @@ package workflowtest_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -107,6 +108,43 @@ func TestCancelReachesARun(t *testing.T) {
 		var failed *client.WorkflowFailedError
 		if !errors.As(err, &failed) || !failure.IsCanceled(err) {
 			t.Errorf("result: %v", err)
+		}
+	})
+}
+
+func TestAYearPassesAtOnce(t *testing.T) {
+	workflowtest.Run(t, func(t *testing.T, env *workflowtest.Env) {
+		env.Worker("q", reminders)
+		if _, err := begin(t, env, 365).Result(env.Ctx); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+type Broken struct{}
+
+func (*Broken) Run(workflow.Context) error { panic("broken") }
+
+func TestFailedTasksAreTold(t *testing.T) {
+	workflowtest.Run(t, func(t *testing.T, env *workflowtest.Env) {
+		env.AllowFailedTasks()
+		failed := make(chan int32, 100)
+		env.Worker("q", func(w *worker.Worker) { worker.Workflow[*Broken](w) }, worker.Options{OnTaskFailed: func(_, _ string, attempt int32, err error) {
+			if strings.Contains(err.Error(), "broken") {
+				failed <- attempt
+			}
+		}})
+		h, err := client.StartVoid0(env.Ctx, env.Client, (*Broken).Run, client.StartOptions{TaskQueue: "q"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for want := int32(1); want <= 3; want++ {
+			if got := <-failed; got != want {
+				t.Errorf("attempt %d, want %d", got, want)
+			}
+		}
+		if err := h.Terminate(env.Ctx, "enough"); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -27,6 +27,9 @@ func (b *Basket) Run(ctx workflow.Context, customer string) ([]string, error) {
 	if err := workflow.Await(ctx, func() bool { return b.paid }); err != nil {
 		return nil, err
 	}
+	if _, err := workflow.Drain(ctx); err != nil { // what is still being wrapped belongs to the result
+		return nil, err
+	}
 	return append([]string{"for " + customer}, b.lines...), nil
 }
 

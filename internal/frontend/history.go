@@ -156,7 +156,7 @@ func (h *historyRead) closing(ctx context.Context, wait bool) (*workflowservice.
 	if !wait && h.st.Open() {
 		return h.response(nil, nil), nil
 	}
-	waitCtx, cancel := pollContext(ctx, historyWait)
+	waitCtx, cancel := pollContext(ctx, h.s.longPoll(historyWait))
 	defer cancel()
 	for h.st.Open() && waitCtx.Err() == nil {
 		if err := h.waitFor(ctx, waitCtx, h.st.Info.NextEventID); err != nil {
@@ -181,7 +181,7 @@ func (h *historyRead) closing(ctx context.Context, wait bool) (*workflowservice.
 }
 
 func (h *historyRead) wait(ctx context.Context, next ids.EventID) error {
-	waitCtx, cancel := pollContext(ctx, historyWait)
+	waitCtx, cancel := pollContext(ctx, h.s.longPoll(historyWait))
 	defer cancel()
 	return h.waitFor(ctx, waitCtx, next)
 }

@@ -17,18 +17,19 @@ import (
 )
 
 const (
+	// pollWait is how long a poll waits for a task, unless Options.LongPoll says otherwise.
 	pollWait = 60 * time.Second
 	// pollMargin is what is left of a poll's deadline for its answer to reach the worker.
 	pollMargin = time.Second
 )
 
 // pollBudget is how long a poll may wait for a task; zero: answer at once with none.
-func pollBudget(ctx context.Context) (time.Duration, error) {
+func (s *Service) pollBudget(ctx context.Context) (time.Duration, error) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		return 0, invalid("A poll needs a deadline: set a timeout on the call.")
 	}
-	return max(min(time.Until(deadline)-pollMargin, pollWait), 0), nil
+	return max(min(time.Until(deadline)-pollMargin, s.longPoll(pollWait)), 0), nil
 }
 
 // take polls until deliver has used a task, the budget is spent or the caller is gone. deliver tells with an error of
@@ -115,7 +116,7 @@ func (s *Service) PollActivityTaskQueue(ctx context.Context, r *workflowservice.
 	if err != nil {
 		return nil, err
 	}
-	wait, err := pollBudget(ctx)
+	wait, err := s.pollBudget(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +164,7 @@ func (s *Service) PollWorkflowTaskQueue(ctx context.Context, r *workflowservice.
 	if sticky && versioned && r.TaskQueue.NormalName == "" {
 		return nil, invalid("NormalName is not set on the sticky TaskQueue of a versioned worker.")
 	}
-	wait, err := pollBudget(ctx)
+	wait, err := s.pollBudget(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -226,7 +227,7 @@ func (s *Service) PollNexusTaskQueue(ctx context.Context, r *workflowservice.Pol
 	if _, err := s.checkPoll(r.GetNamespace(), r.GetTaskQueue(), r.GetIdentity(), r.GetWorkerInstanceKey()); err != nil {
 		return nil, err
 	}
-	wait, err := pollBudget(ctx)
+	wait, err := s.pollBudget(ctx)
 	if err != nil {
 		return nil, err
 	}

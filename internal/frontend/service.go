@@ -12,6 +12,7 @@ package frontend
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/google/uuid"
 	enumspb "go.temporal.io/api/enums/v1"
@@ -40,6 +41,9 @@ type Options struct {
 	Features   Features
 	// NewID makes UUIDs for request IDs, query IDs and the like; nil: random ones.
 	NewID func() string
+	// LongPoll is how long polls and readers that wait for events wait. 0: a minute and 20 s, which suit connections through
+	// proxies.
+	LongPoll time.Duration
 }
 
 // Service implements the WorkflowService of one node. Safe for concurrent use.
@@ -59,15 +63,23 @@ type Service struct {
 	limits     *execution.Limits
 	features   Features
 	newID      func() string
+	longest    time.Duration
 
 	queries queryBoard
+}
+
+func (s *Service) longPoll(otherwise time.Duration) time.Duration {
+	if s.longest > 0 {
+		return s.longest
+	}
+	return otherwise
 }
 
 // New makes a Service. Close is not needed: it starts nothing of its own.
 func New(o Options) *Service {
 	s := &Service{
 		engine: o.Engine, queues: o.Queues, namespaces: o.Namespaces, batches: o.Batches, store: o.Store, clock: o.Clock,
-		log: o.Log, limits: o.Limits, features: o.Features, newID: o.NewID,
+		log: o.Log, limits: o.Limits, features: o.Features, newID: o.NewID, longest: o.LongPoll,
 	}
 	if s.clock == nil {
 		s.clock = clock.System{}

@@ -36,7 +36,9 @@ type Config struct {
 	Version string
 	// Grace bounds how long a stop waits for RPCs that are under way. Default 10 s.
 	Grace time.Duration
-	Log   *slog.Logger // nil: nothing is logged
+	// LongPoll is how long polls, and readers that wait for events, wait. 0: a minute and 20 s.
+	LongPoll time.Duration
+	Log      *slog.Logger // nil: nothing is logged
 }
 
 const defaultGrace = 10 * time.Second

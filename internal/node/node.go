@@ -79,7 +79,7 @@ func New(ctx context.Context, c Config) (_ *Node, err error) {
 		return nil, err
 	}
 	backlog := engine.NewBacklog(n.store)
-	n.queues = taskqueue.New(taskqueue.Options{Clock: clock.System{}, Backlog: backlog, Logger: c.Log})
+	n.queues = taskqueue.New(taskqueue.Options{Clock: clock.System{}, Backlog: backlog, Logger: c.Log, PollersRemembered: c.LongPoll})
 	m := metrics.New(c.Version, n.isNamespace)
 	m.Register(metrics.NewQueues(backlog.Queues, n.queues.Describe, n.namespaceName, c.Log))
 	n.engine, err = engine.New(n.store, engine.Options{
@@ -116,7 +116,7 @@ func (n *Node) serve(m *metrics.Metrics) {
 	}
 	service := frontend.New(frontend.Options{
 		Engine: n.engine, Queues: n.queues, Namespaces: n.namespaces, Batches: n.batches, Store: n.store, Log: n.config.Log,
-		Limits: n.config.Limits, Features: features,
+		Limits: n.config.Limits, Features: features, LongPoll: n.config.LongPoll,
 	})
 	n.executor = service.BatchExecutor()
 	operator := frontend.NewOperator(n.namespaces, features)

@@ -252,7 +252,7 @@ func TestShutdownWorkerEndsItsPolls(t *testing.T) {
 		if !again.done || !errors.Is(again.err, ErrNoTask) {
 			t.Error("a later poll of the worker waits")
 		}
-		time.Sleep(shutRemembered + 2*tidyEvery)
+		time.Sleep(shutRemembered + 2*m.tidyEvery())
 		last := goPoll(t.Context(), m, mine, time.Minute)
 		synctest.Wait()
 		if last.done {

@@ -62,12 +62,12 @@ func (t *timers) due(now clock.Nanos) (queues []*queue, next clock.Nanos) {
 	return queues, next
 }
 
-// tidyEvery is how often idle queues are looked for.
-const tidyEvery = time.Minute
+// tidyEvery is how often idle queues are looked for: once a minute by default.
+func (m *Manager) tidyEvery() time.Duration { return m.opts.PollersRemembered / 5 }
 
 // runTimers serves the timers and tidies up until the manager stops.
 func (m *Manager) runTimers() {
-	tidyAt := m.opts.Clock.Now().Add(tidyEvery)
+	tidyAt := m.opts.Clock.Now().Add(m.tidyEvery())
 	for {
 		now := m.opts.Clock.Now()
 		queues, next := m.timers.due(now)
@@ -76,7 +76,7 @@ func (m *Manager) runTimers() {
 		}
 		if now >= tidyAt {
 			m.tidy(now)
-			tidyAt = now.Add(tidyEvery)
+			tidyAt = now.Add(m.tidyEvery())
 		}
 		if next == 0 || next > tidyAt {
 			next = tidyAt

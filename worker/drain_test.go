@@ -23,12 +23,12 @@ type Adder struct {
 
 func (a *Adder) Init(_ workflow.ReadContext, state struct{ Sum int }) { a.state = state }
 
-func (a *Adder) Run(ctx workflow.Context, _ struct{ Sum int }) (int, error) {
+func (a *Adder) Run(ctx workflow.Context, begun struct{ Sum int }) (int, error) {
 	if err := workflow.Await(ctx, func() bool { return a.next }); err != nil {
 		return 0, err
 	}
-	if a.state.Sum > 0 {
-		return a.state.Sum, nil
+	if begun.Sum > 0 {
+		return begun.Sum, nil
 	}
 	drained, err := workflow.Drain(ctx)
 	if err != nil {
@@ -68,7 +68,12 @@ func TestWhatAHandlerAnswersForIsHandedOn(t *testing.T) {
 }
 
 // Dawdler waits between Drain and what it was for.
-type Dawdler struct{ Adder }
+type Dawdler struct {
+	Adder
+	idle bool
+}
+
+func (h *Dawdler) Idle(workflow.ReadContext) (bool, error) { return h.idle, nil }
 
 func (h *Dawdler) Init(workflow.ReadContext, bool) {}
 
@@ -80,6 +85,7 @@ func (h *Dawdler) Run(ctx workflow.Context, again bool) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	h.idle = true
 	if err := workflow.Await(ctx, func() bool { return h.next }); err != nil {
 		return "", err
 	}
@@ -104,6 +110,9 @@ func TestDrainIsNotForLater(t *testing.T) {
 	h := must[*client.Handle[*Dawdler, string]](t)(client.Start(ctx, c, (*Dawdler).Run, false, client.StartOptions{TaskQueue: q}))
 	if !h.Started() {
 		t.Error("the workflow was not started by its start")
+	}
+	for !must[bool](t)(client.Query(ctx, h, (*Dawdler).Idle)) {
+		// The update is to come after the first Drain.
 	}
 	must[*client.UpdateHandle[int]](t)(client.StartUpdate(ctx, h, (*Dawdler).Add, 5, client.UpdateOptions{WaitFor: client.Accepted}))
 	ok(t, client.Signal0(ctx, h, (*Dawdler).Next))

@@ -275,8 +275,8 @@ func TestHandlersAreSetAtRunTime(t *testing.T) {
 			if got := must[[]string](t)(h.Result(ctx)); len(got) != 2 {
 				t.Errorf("got %q", got)
 			}
-			h = must[*client.Handle[*Late, []string]](t)(client.Start0(ctx, c, (*Late).Run, o))
-			ok(t, h.SignalByName(ctx, "fail"))
+			// The signal waits for its handler, which is set after the dynamic one.
+			h = must[*client.Handle[*Late, []string]](t)(client.SignalWithStartByName(ctx, c, client.WithStart0((*Late).Run, client.StartOptions{TaskQueue: q}), "fail"))
 			if _, err := h.Result(ctx); !failure.IsApplication(err, "Told") {
 				t.Errorf("a signal handler's error ended the run with %v", err)
 			}

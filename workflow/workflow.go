@@ -190,7 +190,8 @@ func ShouldContinueAsNew(ctx ReadContext) bool { return flow.RunOf(ctx).Info.Con
 func SetCurrentDetails(ctx Context, text string) { flow.RunOf(ctx).SetCurrentDetails(text) }
 
 // SetSignalHandler sets the handler of a signal at run time, or of all that have none with an empty name; nil unsets it.
-// Signals that waited for it are handed over in order. An error of the handler ends the run.
+// Signals that waited for it are handed over in order: to a name's handler at once, to the dynamic one when all coroutines wait, so
+// that handlers which are set after it get theirs. An error of the handler ends the run.
 func SetSignalHandler(ctx Context, name string, fn func(ctx Context, name string, args Args) error) {
 	flow.RunOf(ctx).SetSignalHandler(name, fn)
 }

@@ -68,14 +68,38 @@ func set[H any](r *Run, to *map[string]H, name string, h H, unset bool) {
 }
 
 // SetSignalHandler sets, or with nil unsets, the handler of a name, or with no name the dynamic one. Signals that waited for
-// it are handed over at once, in order.
+// it are handed over in order: to a name's handler at once, to the dynamic one when all coroutines wait, so that handlers which
+// are set after it get theirs.
 func (r *Run) SetSignalHandler(name string, fn SignalHandler) {
 	set(r, &r.names.signals, name, fn, fn == nil)
+	if name == "" || fn == nil {
+		return
+	}
 	waiting := r.inbox
 	r.inbox = nil
 	for _, s := range waiting {
+		if s.SignalName == name {
+			r.signal(s)
+		} else {
+			r.inbox = append(r.inbox, s)
+		}
+	}
+}
+
+// settleLate hands over what found no handler at first: it is true when something was.
+func (r *Run) settleLate() bool {
+	updates, signals := r.late, []*historypb.WorkflowExecutionSignaledEventAttributes(nil)
+	r.late = nil
+	if r.names.signals[""] != nil {
+		signals, r.inbox = r.inbox, nil
+	}
+	for _, s := range signals {
 		r.signal(s)
 	}
+	for _, u := range updates {
+		r.startUpdate(u)
+	}
+	return len(updates)+len(signals) > 0
 }
 
 // SetQueryHandler sets, or with nil unsets, the handler of a name, or with no name the dynamic one.

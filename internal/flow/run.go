@@ -260,12 +260,7 @@ func (r *Run) Confirm(events []*historypb.HistoryEvent) error {
 
 func (r *Run) step() {
 	r.sched.Run()
-	if len(r.late) > 0 {
-		late := r.late
-		r.late = nil
-		for _, u := range late {
-			r.startUpdate(u)
-		}
+	for r.settleLate() {
 		r.sched.Run()
 	}
 	r.finishIfDone()

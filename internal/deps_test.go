@@ -52,7 +52,7 @@ var policy = map[string]struct {
 	"workflow":                     {may: []string{"metrics", "converter", "internal/flow", "internal/handlers", "internal/retry"}, why: "typed functions over flow"},
 	"activity":                     {may: []string{"metrics", "converter"}, why: "what an activity may ask"},
 	"embedded":                     {may: []string{"client", "internal/node"}, why: "a server and a client in one process"},
-	"workflowtest":                 {may: []string{"client", "worker", "internal/node"}, why: "the real server in a test"},
+	"workflowtest":                 {may: []string{"activity", "client", "internal/historycheck", "worker", "internal/node"}, why: "the real server in a test"},
 	"internal/coro":                {why: "a core: order, and nothing else", pure: true},
 	"internal/replay":              {why: "a core: history in, differences out", pure: true},
 	"internal/handlers":            {why: "a core: types in, definitions out", pure: true},

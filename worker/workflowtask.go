@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	commonpb "go.temporal.io/api/common/v1"
@@ -17,6 +18,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/perdure/perdure/failure"
 	"github.com/perdure/perdure/internal/flow"
 	"github.com/perdure/perdure/internal/replay"
 )
@@ -51,7 +53,12 @@ func (w *Worker) workflowTask(t *workflowTask) {
 		m.execution.Record(time.Since(begun))
 		if err != nil {
 			drop()
-			log.Error("workflow task failed", "error", err)
+			attributes := []any{"error", err}
+			var panicked *failure.PanicError
+			if errors.As(err, &panicked) {
+				attributes = append(attributes, "stack", panicked.Stack)
+			}
+			log.Error("workflow task failed", attributes...)
 			w.fail(t, err)
 			return
 		}
@@ -62,6 +69,7 @@ func (w *Worker) workflowTask(t *workflowTask) {
 		next, err := w.complete(t, h, m)
 		if err != nil {
 			m.noCompletion.Add(1)
+			w.refused(t, err)
 			log.Warn("the answer to a workflow task was not taken", "error", err)
 			drop()
 			return
@@ -73,6 +81,15 @@ func (w *Worker) workflowTask(t *workflowTask) {
 	}
 	if h.Closed() {
 		drop()
+	}
+}
+
+// refused tells of an answer that the server does not take because of what the code wants, such as a search attribute that is not
+// there: it will want it again.
+func (w *Worker) refused(t *workflowTask, err error) {
+	var bad *serviceerror.InvalidArgument
+	if w.o.OnTaskFailed != nil && errors.As(err, &bad) && !strings.Contains(err.Error(), "UnhandledCommand") {
+		w.o.OnTaskFailed(t.WorkflowExecution.GetWorkflowId(), t.WorkflowExecution.GetRunId(), t.Attempt, err)
 	}
 }
 

@@ -41,8 +41,10 @@ func (r *Till) Run(ctx workflow.Context, _ string) (int, error) {
 		n := r.pending[0]
 		r.pending = r.pending[1:]
 		if r.wrong == "map" { // goes another way on replay
+			//perdure:allow map-order it is the planted fault
 			for k := range map[string]bool{"a": true, "b": true, "c": true, "d": true, "e": true} {
 				if k == "a" {
+					//perdure:allow cancel-loop nobody cancels here
 					_ = workflow.Sleep(ctx, time.Second)
 				}
 				break

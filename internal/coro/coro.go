@@ -13,6 +13,7 @@ package coro
 import (
 	"iter"
 	"runtime"
+	"runtime/debug"
 	"slices"
 )
 
@@ -59,7 +60,7 @@ func newThread() *thread {
 	t.resume, t.stop = iter.Pull(func(yield func(struct{}) bool) {
 		t.yield = yield
 		for {
-			t.runs.fn()
+			t.run()
 			t.runs.end()
 			if !yield(struct{}{}) {
 				return
@@ -67,6 +68,21 @@ func newThread() *thread {
 		}
 	})
 	return t
+}
+
+// Panic is what a panic of a coroutine is outside of it: with the stack that it had.
+type Panic struct {
+	Value any
+	Stack string
+}
+
+func (t *thread) run() {
+	defer func() {
+		if p := recover(); p != nil {
+			panic(&Panic{p, string(debug.Stack())})
+		}
+	}()
+	t.runs.fn()
 }
 
 // Name is what the coroutine was started as.
@@ -78,7 +94,7 @@ func (c *Coroutine) Name() string {
 }
 
 // Go adds a coroutine; stacks show it as "kind name". It runs when those that are ready before it have had their turn. A panic of
-// fn comes out of the call of Run under which it happened.
+// fn comes out of the call of Run under which it happened, as a *Panic.
 func (s *Scheduler) Go(kind, name string, fn func()) *Coroutine {
 	c := &Coroutine{kind: kind, name: name, scheduler: s, fn: fn, prev: s.last}
 	if s.current != nil {

@@ -94,7 +94,8 @@ func TestAPanicComesOutOfRun(t *testing.T) {
 	s.Go("panics", "", func() { panic("out") })
 	func() {
 		defer func() {
-			if p := recover(); p != "out" {
+			p, ok := recover().(*Panic)
+			if !ok || p.Value != "out" || !strings.Contains(p.Stack, "coro_test.go") {
 				t.Errorf("recovered %v", p)
 			}
 		}()

@@ -268,6 +268,10 @@ func (r *Run) step() {
 
 func (r *Run) recovering(err *error) {
 	if p := recover(); p != nil {
+		stack := ""
+		if inside, ok := p.(*coro.Panic); ok {
+			p, stack = inside.Value, inside.Stack
+		}
 		switch v := p.(type) {
 		case *violation:
 			*err = v
@@ -276,7 +280,10 @@ func (r *Run) recovering(err *error) {
 			*err = v
 			return
 		}
-		*err = &failure.PanicError{Value: p, Stack: string(debug.Stack())}
+		if stack == "" {
+			stack = string(debug.Stack())
+		}
+		*err = &failure.PanicError{Value: p, Stack: stack}
 	}
 }
 

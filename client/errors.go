@@ -64,11 +64,15 @@ type UpdateFailedError struct{ Cause error }
 func (e *UpdateFailedError) Error() string { return "update failed: " + e.Cause.Error() }
 func (e *UpdateFailedError) Unwrap() error { return e.Cause }
 
-// UpdateWaitError says that the caller stopped waiting. The update goes on; its handle asks again.
-type UpdateWaitError struct{ Cause error }
+// UpdateWaitError says that the caller stopped waiting. An update that was accepted goes on; one that was not may never have
+// arrived, or be lost when the server restarts. UpdateHandleOf asks again; making it once more under the same ID is safe.
+type UpdateWaitError struct {
+	WorkflowID, UpdateID string
+	Cause                error
+}
 
 func (e *UpdateWaitError) Error() string {
-	return "waiting for the update ended, the update goes on: " + e.Cause.Error()
+	return fmt.Sprintf("waiting for update %q of workflow %q ended; if it was accepted it goes on: %v", e.UpdateID, e.WorkflowID, e.Cause)
 }
 func (e *UpdateWaitError) Unwrap() error { return e.Cause }
 
@@ -136,11 +140,11 @@ func typed(workflowID string, err error) error {
 	return err
 }
 
-func waiting(ctx context.Context, err error) error {
+func waiting(ctx context.Context, workflowID, updateID string, err error) error {
 	var late *serviceerror.DeadlineExceeded
 	var canceled *serviceerror.Canceled
 	if ctx.Err() != nil || errors.As(err, &late) || errors.As(err, &canceled) {
-		return &UpdateWaitError{err}
+		return &UpdateWaitError{workflowID, updateID, err}
 	}
 	return err
 }

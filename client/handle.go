@@ -93,13 +93,18 @@ func begun[W, R any](c *Client, id, run string, made bool) *Handle[W, R] {
 func (h *Handle[W, R]) Started() bool { return h.started }
 
 // Result waits for the end, following runs that continue this one. The error is a *WorkflowFailedError when the workflow ended
-// in another way than completed.
+// in another way than completed. It begins with the run of FirstRunID, if the handle has one; where retention has removed that, with
+// the current run of its chain.
 func (h *Handle[W, R]) Result(ctx context.Context) (R, error) {
 	var out R
 	run := h.from
 	for {
 		e, err := h.ref().closing(ctx, run)
 		if err != nil {
+			if later := h.later(ctx, run, err); later != "" {
+				run = later
+				continue
+			}
 			return out, typed(h.id, err)
 		}
 		next, payloads, cause := h.c.outcome(e)
@@ -112,6 +117,21 @@ func (h *Handle[W, R]) Result(ctx context.Context) (R, error) {
 		}
 		return out, h.c.decodeResult(payloads, &out)
 	}
+}
+
+// later is the current run of the chain, where the run that was asked for is not there any more.
+func (h *Handle[W, R]) later(ctx context.Context, run string, err error) string {
+	var gone *serviceerror.NotFound
+	if !errors.As(err, &gone) || h.firstRun == "" {
+		return ""
+	}
+	d, err := h.c.service.DescribeWorkflowExecution(ctx, &workflowservice.DescribeWorkflowExecutionRequest{
+		Namespace: h.c.o.Namespace, Execution: &commonpb.WorkflowExecution{WorkflowId: h.id},
+	})
+	if i := d.GetWorkflowExecutionInfo(); err == nil && i.GetFirstRunId() == h.firstRun && i.GetExecution().GetRunId() != run {
+		return i.Execution.RunId
+	}
+	return ""
 }
 
 func (c *Client) decodeResult(ps *commonpb.Payloads, ptr any) error {

@@ -28,7 +28,7 @@ const (
 
 // UpdateOptions of StartUpdate. WaitFor is required: there is no default that suits all.
 type UpdateOptions struct {
-	ID      string // random when empty; one ID is one update
+	ID      string // random when empty. One ID is one update; set it if you may stop waiting
 	WaitFor Stage
 }
 
@@ -89,7 +89,7 @@ func (u *UpdateHandle[U]) Result(ctx context.Context) (U, error) {
 			})
 		})
 		if err != nil {
-			return out, typed(u.r.id, waiting(ctx, err))
+			return out, typed(u.r.id, waiting(ctx, u.r.id, u.id, err))
 		}
 		u.outcome.Store(answer.Outcome)
 	}
@@ -163,7 +163,7 @@ func beginUpdate[U any](ctx context.Context, r *ref, name string, o UpdateOption
 		}
 	})
 	if err != nil {
-		return nil, typed(r.id, waiting(ctx, err))
+		return nil, typed(r.id, waiting(ctx, r.id, call.UpdateID, err))
 	}
 	return handleOfUpdate[U](*r, call.UpdateID, answer.UpdateRef, answer.Outcome), nil
 }
@@ -325,7 +325,7 @@ func startUpdateWithStart[W, R, U any](ctx context.Context, c *Client, op *Start
 		}
 		started, updated, err := c.updateWithStart(ctx, start, update)
 		if err != nil {
-			return nil, typed(start.WorkflowId, waiting(ctx, err))
+			return nil, typed(start.WorkflowId, waiting(ctx, start.WorkflowId, update.Request.Meta.UpdateId, err))
 		}
 		u = handleOfUpdate[U](*r, update.Request.Meta.UpdateId, updated.UpdateRef, updated.Outcome)
 		return begun[W, R](c, start.WorkflowId, started.GetRunId(), started.GetStarted()), nil

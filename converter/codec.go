@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	commonpb "go.temporal.io/api/common/v1"
+	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/api/proxy"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
@@ -163,4 +164,11 @@ func (z ZlibCodec) decode(p *commonpb.Payload) (*commonpb.Payload, error) {
 	}
 	decoded := &commonpb.Payload{}
 	return decoded, proto.Unmarshal(whole, decoded)
+}
+
+// DecodeHistory gives a copy of a history in which codecs have decoded all payloads but search attributes, which they leave alone.
+func DecodeHistory(events []*historypb.HistoryEvent, codecs ...Codec) ([]*historypb.HistoryEvent, error) {
+	h := proto.CloneOf(&historypb.History{Events: events})
+	err := proxy.VisitPayloads(context.Background(), h, proxy.VisitPayloadsOptions{Visitor: decodeWith(codecs), SkipSearchAttributes: true})
+	return h.Events, err
 }

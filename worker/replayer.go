@@ -22,6 +22,8 @@ type Replayer struct {
 	registry *Registry
 	// Converter decodes what the histories hold; nil: converter.Default.
 	Converter converter.Converter
+	// Codecs decode what the histories hold, before Converter does: those of the client.
+	Codecs []converter.Codec
 	// Logger gets what workflow code logs past the end of a history; nil: nobody.
 	Logger *slog.Logger
 	// Interceptors are those of the worker; headers are not compared.
@@ -57,6 +59,11 @@ func (p *Replayer) JSON(from io.Reader) error {
 func (p *Replayer) Events(events []*historypb.HistoryEvent) (err error) {
 	if err := p.registry.check(); err != nil {
 		return err
+	}
+	if len(p.Codecs) > 0 {
+		if events, err = converter.DecodeHistory(events, p.Codecs...); err != nil {
+			return err
+		}
 	}
 	if len(events) == 0 || events[0].GetWorkflowExecutionStartedEventAttributes() == nil {
 		return fmt.Errorf("the history does not begin with WorkflowExecutionStarted")

@@ -8,7 +8,8 @@ import (
 	"github.com/perdure/perdure/internal/flow"
 )
 
-// Activity0 starts an activity with no arguments: a function, or a method of a nil pointer to its struct.
+// Activity0 starts an activity with no arguments: a function, or a method, with
+// a pointer receiver, of a nil pointer to its struct. Its name is that of the function or method, without the type.
 func Activity0[R any](ctx Context, fn func(context.Context) (R, error), o ActivityOptions) Future[R] {
 	return Future[R]{activity(ctx, fn, o)}
 }
@@ -54,7 +55,8 @@ func ContinueAsNewVoid0[W any](ctx Drained, run func(W, Context) error, o ...Con
 	return continueAsNew[W](ctx, run, o)
 }
 
-// Activity starts an activity with one argument: a function, or a method of a nil pointer to its struct.
+// Activity starts an activity with one argument: a function, or a method, with
+// a pointer receiver, of a nil pointer to its struct. Its name is that of the function or method, without the type.
 func Activity[A, R any](ctx Context, fn func(context.Context, A) (R, error), x A, o ActivityOptions) Future[R] {
 	return Future[R]{activity(ctx, fn, o, x)}
 }
@@ -100,7 +102,8 @@ func ContinueAsNewVoid[W, A any](ctx Drained, run func(W, Context, A) error, x A
 	return continueAsNew[W](ctx, run, o, x)
 }
 
-// Activity2 starts an activity with two arguments: a function, or a method of a nil pointer to its struct.
+// Activity2 starts an activity with two arguments: a function, or a method, with
+// a pointer receiver, of a nil pointer to its struct. Its name is that of the function or method, without the type.
 func Activity2[A, B, R any](ctx Context, fn func(context.Context, A, B) (R, error), x A, y B, o ActivityOptions) Future[R] {
 	return Future[R]{activity(ctx, fn, o, x, y)}
 }
@@ -146,7 +149,8 @@ func ContinueAsNewVoid2[W, A, B any](ctx Drained, run func(W, Context, A, B) err
 	return continueAsNew[W](ctx, run, o, x, y)
 }
 
-// Activity3 starts an activity with three arguments: a function, or a method of a nil pointer to its struct.
+// Activity3 starts an activity with three arguments: a function, or a method, with
+// a pointer receiver, of a nil pointer to its struct. Its name is that of the function or method, without the type.
 func Activity3[A, B, C, R any](ctx Context, fn func(context.Context, A, B, C) (R, error), x A, y B, z C, o ActivityOptions) Future[R] {
 	return Future[R]{activity(ctx, fn, o, x, y, z)}
 }

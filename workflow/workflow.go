@@ -38,7 +38,8 @@ import (
 )
 
 type (
-	// Context is what workflow code runs with.
+	// Context is what workflow code runs with. It names the run, the cancellation scope and the coroutine. It must not leave the
+	// coroutine that it was given to; Go, WithCancel and WithoutCancel make others.
 	Context = flow.Context
 	// ReadContext is what queries, validators and init steps get. A Context is one, too.
 	ReadContext = flow.ReadContext
@@ -46,19 +47,31 @@ type (
 	Args = converter.Args
 	// None is the result of what has none.
 	None = converter.None
-	// Info says which run this is.
+	// Info says which run this is: Namespace, WorkflowID, RunID, FirstRunID, Type, TaskQueue, Attempt (from 1), Parent, StartTime,
+	// the timeouts, SearchAttributes, Memo, Header, HistoryLength (events), HistorySizeBytes, ContinueAsNewSuggested. It is the run's
+	// own and must not be changed.
 	Info = flow.Info
-	// UpdateInfo names an update.
+	// UpdateInfo names an update: ID and Name.
 	UpdateInfo = flow.UpdateInfo
-	// RetryPolicy says when a failed attempt is made again.
+	// RetryPolicy says when a failed attempt is made again: InitialInterval (0: 1 s), BackoffCoefficient (0: 2), MaximumInterval (0: 100
+	// times the first), MaximumAttempts (0: no limit; the first counts), NonRetryableErrorTypes (types of application errors).
 	RetryPolicy = retry.RetryPolicy
-	// ActivityOptions are those of one activity.
+	// ActivityOptions are those of one activity. StartToClose bounds an attempt, ScheduleToClose all attempts and their waits; one of
+	// the two is required. ScheduleToStart bounds the wait for a worker, Heartbeat the time between two heartbeats; 0: no bound.
+	// TaskQueue: that of the workflow when empty. ID: made by the SDK when empty. Retry: nil is the server's default, which tries
+	// without end. WaitForCancellation: when cancelled, the future waits for the activity's own end. Summary: one line for UI and CLI.
+	// Priority: 1 is the highest, 0 that of the workflow.
 	ActivityOptions = flow.ActivityOptions
-	// LocalActivityOptions are those of one local activity.
+	// LocalActivityOptions are those of one local activity. StartToClose bounds an attempt, ScheduleToClose all attempts and their
+	// waits; one of the two is required. Retry: nil tries without end, from 1 s, doubling, up to 100 s.
 	LocalActivityOptions = flow.LocalActivityOptions
-	// ChildOptions are those of a child workflow.
+	// ChildOptions are those of a child workflow. WorkflowID, when empty: the run's ID and a number. TaskQueue, when empty: this
+	// workflow's. ExecutionTimeout, RunTimeout, TaskTimeout: 0 is the server's default. Retry: nil is none. ParentClose: what
+	// becomes of the child when this run closes; zero: it is terminated. IDReuse: what if the ID was used before. WaitForCancellation:
+	// when cancelled, Result waits for the child's end. Summary, Details, Priority as in ActivityOptions.
 	ChildOptions = flow.ChildOptions
-	// ExternalError is why another workflow could not be signalled or cancelled.
+	// ExternalError is why another workflow could not be signalled or cancelled: Verb, WorkflowID, Cause, and NotFound if there is no
+	// such open workflow.
 	ExternalError = flow.ExternalError
 	// ChildAlreadyStartedError says that a workflow with the child's ID is there.
 	ChildAlreadyStartedError = flow.ChildAlreadyStartedError
@@ -66,11 +79,16 @@ type (
 	Drained = flow.Drained
 	// CancelFunc cancels a scope, for a reason that may be left out. Only the first time counts.
 	CancelFunc = flow.CancelFunc
-	// ContinueAsNewOptions change the next run.
+	// ContinueAsNewOptions change the next run: TaskQueue, RunTimeout, TaskTimeout, Retry, where zero keeps what this run has; Memo and
+	// SearchAttributes, if not nil, replace this run's.
 	ContinueAsNewOptions = flow.ContinueAsNewOptions
-	// Interceptor sees what comes into and goes out of workflow code.
+	// Interceptor sees what comes into and goes out of workflow code. Its fields are functions, of which nil ones let everything pass:
+	// Handle(ctx, call, next) goes around Run and the handlers of signals and updates, Read(ctx, call, next) around queries and
+	// validators, Send(ctx, call) comes before a command with a header goes out. It runs in the workflow and has to be deterministic;
+	// next may be called once.
 	Interceptor = flow.Interceptor
-	// Call is one that an interceptor sees.
+	// Call is one that an interceptor sees: Kind, Name, ID (of the update, the activity or the other workflow), Header (may be changed
+	// when it goes out), Args (when it comes in), Result (after next; may be replaced by one of the same type).
 	Call = flow.Call
 	// CallKind is what a call does.
 	CallKind = flow.CallKind

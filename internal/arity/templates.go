@@ -10,7 +10,8 @@ import (
 	"github.com/perdure/perdure/internal/flow"
 )
 {{range .}}
-// Activity{{.Suffix1}} starts an activity with {{.Count}}: a function, or a method of a nil pointer to its struct.
+// Activity{{.Suffix1}} starts an activity with {{.Count}}: a function, or a method, with
+// a pointer receiver, of a nil pointer to its struct. Its name is that of the function or method, without the type.
 func Activity{{.Suffix1}}[{{if .N}}{{slice .Types 2}}, {{end}}R any](ctx Context, fn func(context.Context{{.Params}}) (R, error), {{.Arguments}}o ActivityOptions) Future[R] {
 	return Future[R]{activity(ctx, fn, o{{.Values}})}
 }

@@ -170,13 +170,40 @@ func (w *Worker) call(ctx context.Context, f *function, info activity.Info, inpu
 
 // attempt is one of a local activity.
 func (w *Worker) attempt(ctx context.Context, f *function, info activity.Info, a *flow.LocalActivity) (*commonpb.Payloads, error) {
+	outer := ctx
 	if d := a.Options.StartToClose; d > 0 {
 		bounded, cancel := context.WithTimeout(ctx, d)
 		defer cancel()
 		ctx = bounded
 	}
 	env := &activity.Environment{Info: info, Metrics: w.meters.activity(&info).h, Heartbeat: func(...any) {}, Log: w.log.With("activity_type", a.Name, "workflow_id", info.WorkflowID)}
-	return w.call(activity.With(ctx, env), f, info, a.Input)
+	type answer struct {
+		result *commonpb.Payloads
+		err    error
+	}
+	done := make(chan answer, 1)
+	w.tasks.Add(1)
+	go func() { // it may not listen to its context
+		defer w.tasks.Done()
+		got := answer{err: errors.New("the activity ended its goroutine")}
+		defer func() { done <- got }()
+		got.result, got.err = w.call(activity.With(ctx, env), f, info, a.Input)
+	}()
+	select {
+	case got := <-done:
+		if got.err == nil || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return got.result, got.err
+		}
+	case <-ctx.Done():
+		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return nil, ctx.Err()
+		}
+	}
+	kind := enumspb.TIMEOUT_TYPE_START_TO_CLOSE
+	if d, ok := outer.Deadline(); ok && !time.Now().Before(d) {
+		kind = enumspb.TIMEOUT_TYPE_SCHEDULE_TO_CLOSE
+	}
+	return nil, &failure.TimeoutError{Kind: kind}
 }
 
 func nonRetryable(err error, p *retry.RetryPolicy) bool {
@@ -208,7 +235,7 @@ func thin(timeout time.Duration) time.Duration {
 	if timeout <= 0 {
 		return 30 * time.Second
 	}
-	return timeout * 8 / 10
+	return min(timeout*8/10, time.Minute) // a cancellation is learned by it, too
 }
 
 func (h *heartbeat) record(details ...any) {
@@ -250,9 +277,19 @@ func (h *heartbeat) call(details []any) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
 	defer cancel()
-	response, err := h.w.client.Service().RecordActivityTaskHeartbeat(ctx, &workflowservice.RecordActivityTaskHeartbeatRequest{
-		Namespace: h.w.client.Namespace(), TaskToken: h.token, Identity: h.w.client.Identity(), Details: ps,
-	})
+	var response *workflowservice.RecordActivityTaskHeartbeatResponse
+	for wait := 50 * time.Millisecond; ; wait *= 2 { // one that is lost on the way may be the one that counts
+		response, err = h.w.client.Service().RecordActivityTaskHeartbeat(ctx, &workflowservice.RecordActivityTaskHeartbeatRequest{
+			Namespace: h.w.client.Namespace(), TaskToken: h.token, Identity: h.w.client.Identity(), Details: ps,
+		})
+		if err == nil || !passes(err) || ctx.Err() != nil {
+			break
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+	}
 	var gone *serviceerror.NotFound
 	switch {
 	case errors.As(err, &gone):

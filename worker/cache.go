@@ -3,6 +3,7 @@ package worker
 import (
 	"container/list"
 	"sync"
+	"time"
 
 	"github.com/perdure/perdure/internal/flow"
 )
@@ -42,8 +43,9 @@ func newCache(bound int, m *meters) *cache {
 	return &cache{bound: bound, m: m, runs: map[string]*turn{}, idle: list.New()}
 }
 
-// take waits for the run's turn. Without a kept run the answer is nil. Each take needs one put.
-func (c *cache) take(runID string) *held {
+// take waits for the run's turn; it is false when that does not come in time. Without a kept run the answer is nil. Each take that is
+// true needs one put.
+func (c *cache) take(runID string, wait time.Duration) (*held, bool) {
 	c.mu.Lock()
 	t := c.runs[runID]
 	if t == nil {
@@ -58,12 +60,25 @@ func (c *cache) take(runID string) *held {
 	}
 	c.mu.Unlock()
 
-	<-t.free
+	select {
+	case <-t.free:
+	default:
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		select {
+		case <-t.free:
+		case <-timer.C:
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			t.users--
+			return nil, false
+		}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h := t.kept
 	t.kept = nil
-	return h
+	return h, true
 }
 
 // put ends a turn. A nil run is not kept.

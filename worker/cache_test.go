@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/perdure/perdure/internal/flow"
 	"github.com/perdure/perdure/internal/handlers"
@@ -28,11 +29,11 @@ func someRun(t *testing.T) *held {
 func TestATaskWaitsForTheRunThatAnotherHas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCache(10, newMeters(metrics.None))
-		if c.take("r") != nil {
+		if took(c, "r") != nil {
 			t.Fatal("there is a run before there was one")
 		}
 		got := make(chan *held, 1)
-		go func() { got <- c.take("r") }()
+		go func() { got <- took(c, "r") }()
 		synctest.Wait()
 		select {
 		case <-got:
@@ -45,7 +46,7 @@ func TestATaskWaitsForTheRunThatAnotherHas(t *testing.T) {
 			t.Fatal("the second task got another run")
 		}
 		c.put("r", nil)
-		if c.take("r") != nil {
+		if took(c, "r") != nil {
 			t.Fatal("a dropped run was kept")
 		}
 		c.put("r", nil)
@@ -58,17 +59,17 @@ func TestATaskWaitsForTheRunThatAnotherHas(t *testing.T) {
 func TestTheRunUsedLongestAgoGoesFirst(t *testing.T) {
 	c := newCache(2, newMeters(metrics.None))
 	for _, id := range []string{"a", "b"} {
-		c.take(id)
+		took(c, id)
 		c.put(id, someRun(t))
 	}
-	a := c.take("a")
+	a := took(c, "a")
 	c.put("a", a)
-	c.take("c")
+	took(c, "c")
 	c.put("c", someRun(t))
-	if c.take("b") != nil {
+	if took(c, "b") != nil {
 		t.Error("b is still there")
 	}
-	if c.take("a") != a {
+	if took(c, "a") != a {
 		t.Error("a is not there")
 	}
 	c.put("a", a)
@@ -78,9 +79,29 @@ func TestTheRunUsedLongestAgoGoesFirst(t *testing.T) {
 		t.Errorf("%d places, %d idle", len(c.runs), c.idle.Len())
 	}
 	none := newCache(-1, newMeters(metrics.None))
-	none.take("a")
+	took(none, "a")
 	none.put("a", someRun(t))
 	if len(none.runs) != 0 {
 		t.Error("a cache without room keeps runs")
 	}
+}
+
+func took(c *cache, id string) *held {
+	h, _ := c.take(id, time.Minute)
+	return h
+}
+
+// A task whose turn does not come gives its slot back.
+func TestATaskDoesNotWaitForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCache(10, newMeters(metrics.None))
+		took(c, "r")
+		if _, got := c.take("r", time.Second); got {
+			t.Error("two have one run")
+		}
+		c.put("r", nil)
+		if len(c.runs) != 0 {
+			t.Errorf("%d places are left", len(c.runs))
+		}
+	})
 }

@@ -89,6 +89,9 @@ func (w *Worker) settleLocals(h *held) (renew bool, err error) {
 		}
 		select {
 		case l := <-h.locals.done:
+			if w.actCtx.Err() != nil { // it ends because the worker does: another one begins it anew
+				return true, nil
+			}
 			stop := h.locals.at[l.activity]
 			if stop == nil {
 				continue // it was given up and has answered all the same

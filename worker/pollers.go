@@ -41,6 +41,9 @@ func (w *Worker) poll(kind string, n int, s *slots, take func(context.Context) (
 	if n == 0 {
 		p.min, p.max, p.want = 1, mostPollers, startPollers
 	}
+	// Two queues share the slots of workflow tasks, and a poll that waits holds one: neither may take all.
+	share := max(cap(s.free)/2, 1)
+	p.min, p.max, p.want = min(p.min, share), min(p.max, share), min(p.want, share)
 	p.gauge = w.metrics.Gauge(metrics.NumPollers, metrics.Tag{Key: metrics.PollerType, Value: kind})
 	w.metrics.Counter(metrics.PollerStart, metrics.Tag{Key: metrics.PollerType, Value: kind}).Add(int64(p.want))
 	p.mu.Lock()

@@ -155,8 +155,19 @@ func (w *Worker) Replayer() *Replayer {
 	return &Replayer{registry: w.registry, Converter: w.env.Converter, Interceptors: w.o.Interceptors}
 }
 
+func (w *Worker) stopping() bool {
+	select {
+	case <-w.stop:
+		return true
+	default:
+		return false
+	}
+}
+
 func (w *Worker) checkQueue() []error {
 	switch {
+	case w.o.MaxConcurrentWorkflowTasks < 2 && w.o.MaxCachedRuns > 0:
+		return []error{errors.New("MaxConcurrentWorkflowTasks has to be at least 2 with a cache: polls wait on two queues")}
 	case w.queue == "":
 		return []error{errors.New("the task queue has no name")}
 	case strings.HasPrefix(w.queue, "__temporal_"):

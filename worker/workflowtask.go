@@ -25,6 +25,9 @@ import (
 
 type workflowTask = workflowservice.PollWorkflowTaskQueueResponse
 
+// turnWait bounds how long a task waits for an earlier one of its run: it has timed out by then, and shall not keep a slot.
+const turnWait = 10 * time.Second
+
 // answerTimeout bounds one attempt to answer.
 const answerTimeout = 10 * time.Second
 
@@ -32,7 +35,11 @@ const answerTimeout = 10 * time.Second
 func (w *Worker) workflowTask(t *workflowTask) {
 	runID := t.WorkflowExecution.GetRunId()
 	log := w.log.With("workflow_id", t.WorkflowExecution.GetWorkflowId(), "run_id", runID)
-	h := w.cache.take(runID)
+	h, got := w.cache.take(runID, turnWait)
+	if !got {
+		log.Error("a workflow task waits in vain for the one before: does the workflow's code block outside of package workflow?")
+		return
+	}
 	defer func() { w.cache.put(runID, h) }()
 	m := w.meters.workflow(t.WorkflowType.GetName())
 	if h != nil {
@@ -116,6 +123,13 @@ func (w *Worker) advance(t *workflowTask, h *held) (*held, error) {
 		}
 		events = upTo(events, t)
 	}
+	if n := len(events); t.Query == nil && t.StartedEventId > 0 && (n == 0 || events[n-1].EventId < t.StartedEventId) {
+		// A speculative task has no events of its own in the history of some servers.
+		events = append(events[:n:n], &historypb.HistoryEvent{
+			EventId: t.StartedEventId, EventTime: t.StartedTime, EventType: enumspb.EVENT_TYPE_WORKFLOW_TASK_STARTED,
+			Attributes: &historypb.HistoryEvent_WorkflowTaskStartedEventAttributes{WorkflowTaskStartedEventAttributes: &historypb.WorkflowTaskStartedEventAttributes{}},
+		})
+	}
 	if h == nil {
 		d, err := w.registry.workflow(t.WorkflowType.GetName())
 		if err != nil {
@@ -193,12 +207,12 @@ func (w *Worker) complete(t *workflowTask, r *held, m *workflowMeters) (*workflo
 	}
 	request := &workflowservice.RespondWorkflowTaskCompletedRequest{
 		Namespace: w.client.Namespace(), TaskToken: t.TaskToken, Identity: w.client.Identity(), Commands: r.Commands(), Messages: r.Messages(),
-		ReturnNewWorkflowTask: true, ForceCreateNewWorkflowTask: renew,
+		ReturnNewWorkflowTask: !w.stopping(), ForceCreateNewWorkflowTask: renew,
 		SdkMetadata:        &sdkpb.WorkflowTaskCompletedMetadata{SdkName: "perdure-go", SdkVersion: Version},
 		WorkerVersionStamp: &commonpb.WorkerVersionStamp{BuildId: w.o.BuildID},
 		Capabilities:       &workflowservice.RespondWorkflowTaskCompletedRequest_Capabilities{DiscardSpeculativeWorkflowTaskWithEvents: true},
 	}
-	if w.o.MaxCachedRuns > 0 && !r.Closed() {
+	if w.o.MaxCachedRuns > 0 && !r.Closed() && !w.stopping() {
 		request.StickyAttributes = &taskqueuepb.StickyExecutionAttributes{
 			WorkerTaskQueue:        &taskqueuepb.TaskQueue{Name: w.sticky, Kind: enumspb.TASK_QUEUE_KIND_STICKY, NormalName: w.queue},
 			ScheduleToStartTimeout: durationpb.New(w.o.StickyTimeout),

@@ -10,13 +10,15 @@ import (
 
 // Target is a workflow of type W that can be sent signals.
 type Target[W any] interface {
-	target(W) (workflowID, runID string, child bool)
+	send(ctx Context, w W, signal string, args []any) *flow.Future
 }
 
 // External is another workflow of a known type. An empty RunID means the run that is current when the signal arrives.
 type External[W any] struct{ WorkflowID, RunID string }
 
-func (e External[W]) target(W) (string, string, bool) { return e.WorkflowID, e.RunID, false }
+func (e External[W]) send(ctx Context, _ W, signal string, args []any) *flow.Future {
+	return flow.SignalExternal(ctx, e.WorkflowID, e.RunID, false, signal, args...)
+}
 
 // Cancel asks it to cancel.
 func (e External[W]) Cancel(ctx Context, reason string) Future[None] {
@@ -34,8 +36,9 @@ func (e External[W]) SignalByName(ctx Context, name string, args ...any) Future[
 // ChildHandle is a child workflow.
 type ChildHandle[W, R any] struct{ c *flow.Child }
 
-func (h *ChildHandle[W, R]) target(W) (string, string, bool) {
-	return h.c.WorkflowID, h.c.RunID, true
+// A signal goes when the child has started.
+func (h *ChildHandle[W, R]) send(ctx Context, _ W, signal string, args []any) *flow.Future {
+	return flow.SignalChild(ctx, h.c, signal, args...)
 }
 
 // WorkflowID is the child's.
@@ -101,8 +104,7 @@ func ChildByName[R any](ctx Context, name string, o ChildOptions, args ...any) *
 func signal[W any](ctx Context, to Target[W], method any, args ...any) Future[None] {
 	_, h := lookup[W](handlers.Signal, method)
 	var w W
-	id, run, child := to.target(w)
-	return Future[None]{flow.SignalExternal(ctx, id, run, child, h.Name, args...)}
+	return Future[None]{to.send(ctx, w, h.Name, args)}
 }
 
 func child[W, R any](ctx Context, run any, o ChildOptions, args ...any) *ChildHandle[W, R] {

@@ -334,6 +334,25 @@ func CancelExternal(ctx Context, workflowID, runID, reason string) *Future {
 	return f
 }
 
+// SignalChild signals a child, as soon as it has started.
+func SignalChild(ctx Context, c *Child, signal string, args ...any) *Future {
+	if c.Started.ready && c.Started.err == nil {
+		return SignalExternal(ctx, c.WorkflowID, "", true, signal, args...)
+	}
+	r := ctx.run()
+	r.mayCommand("signal another workflow")
+	f := r.NewFuture()
+	c.Started.Then(func() {
+		if err := c.Started.err; err != nil {
+			f.Resolve(nil, err)
+			return
+		}
+		sent := SignalExternal(ctx, c.WorkflowID, "", true, signal, args...)
+		sent.Then(func() { f.Resolve(sent.value, sent.err) })
+	})
+	return f
+}
+
 // SignalExternal signals another workflow; child says that it must be a child of this one.
 func SignalExternal(ctx Context, workflowID, runID string, child bool, signal string, args ...any) *Future {
 	r := ctx.run()

@@ -46,6 +46,7 @@ func (r *Run) finishIfDone() {
 		}
 	}
 	r.closed = true
+	r.locals = nil // nobody waits for them, and nothing may come after what closes the run
 	r.warnOfLeftovers()
 	r.command(r.closing(), "", nil)
 }

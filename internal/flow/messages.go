@@ -33,6 +33,7 @@ type UpdateInfo struct{ ID, Name string }
 type working struct {
 	kind, name, id string
 	abandon, done  bool
+	draining       bool
 }
 
 type (
@@ -86,6 +87,11 @@ func (r *Run) SetSignalHandler(name string, fn SignalHandler) {
 	}
 }
 
+// someLate says whether messages wait for all coroutines to wait, and will start handlers then.
+func (r *Run) someLate() bool {
+	return len(r.late) > 0 || r.names.signals[""] != nil && len(r.inbox) > 0
+}
+
 // settleLate hands over what found no handler at first: it is true when something was.
 func (r *Run) settleLate() bool {
 	updates, signals := r.late, []*historypb.WorkflowExecutionSignaledEventAttributes(nil)
@@ -114,6 +120,10 @@ func (r *Run) SetUpdateHandler(name string, fn UpdateHandler, validator UpdateVa
 
 // signal hands one over to its handler, or keeps it.
 func (r *Run) signal(s *historypb.WorkflowExecutionSignaledEventAttributes) {
+	if r.initFailed { // there is no state to handle it with
+		r.inbox = append(r.inbox, s)
+		return
+	}
 	fn, h := r.names.signals[s.SignalName], r.def.Signals[s.SignalName]
 	if fn == nil && h == nil {
 		fn = r.names.signals[""]
@@ -189,7 +199,11 @@ func (drainedContext) drained() {}
 
 // Drain waits until no handler is at work besides the one that ctx may belong to, and those that may be abandoned.
 func Drain(ctx Context) (Drained, error) {
-	if err := Await(ctx, func() bool { return len(ctx.run().others(ctx)) == 0 }); err != nil {
+	r := ctx.run()
+	if w := ctx.scope().work; w != nil {
+		w.draining = true // two that drain do not wait for each other
+	}
+	if err := Await(ctx, func() bool { return !r.someLate() && len(r.others(ctx)) == 0 }); err != nil {
 		return nil, err
 	}
 	return drainedContext{ctx}, nil
@@ -202,7 +216,7 @@ func (r *Run) others(ctx Context) []string {
 		return nil
 	}
 	for _, w := range r.working {
-		if !w.done && !w.abandon && w != ctx.scope().work {
+		if !w.done && !w.abandon && !w.draining && w != ctx.scope().work {
 			names = append(names, w.kind+" "+w.name)
 		}
 	}
@@ -329,6 +343,12 @@ func (r *Run) updateHandler(name string) (h updateHandler, ok bool) {
 
 // update starts the handler, or leaves it for the end of the activation: code may have set it by then.
 func (r *Run) update(u *incoming) {
+	if r.initFailed {
+		if u.message != nil {
+			r.reject(u, r.main.err)
+		}
+		return
+	}
 	if _, ok := r.updateHandler(u.request.GetInput().GetName()); !ok {
 		r.late = append(r.late, u)
 		return
@@ -573,6 +593,7 @@ func (r *Run) initialise() error {
 	ctx := reflect.ValueOf(ReadContext(&reader{r: r}))
 	_, err = result(r.def.Init, r.def.Init.Func.Call(append([]reflect.Value{r.object, ctx}, args...)))
 	if err != nil {
+		r.initFailed = true
 		r.main.Resolve(nil, err)
 	}
 	return nil

@@ -85,13 +85,14 @@ type Run struct {
 	root   *scope
 	rng    *rand.Rand
 
-	now       time.Time
-	startedID int64
-	replaying bool
-	readOnly  string // why commands are refused, empty when they are not
-	began     bool
-	closed    bool
-	failed    error // what makes the workflow task fail
+	now        time.Time
+	startedID  int64
+	replaying  bool
+	readOnly   string // why commands are refused, empty when they are not
+	began      bool
+	closed     bool
+	initFailed bool
+	failed     error // what makes the workflow task fail
 
 	commands         []*replay.Command
 	messages         []*protocolpb.Message

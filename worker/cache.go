@@ -70,6 +70,13 @@ func (c *cache) take(runID string, wait time.Duration) (*held, bool) {
 		case <-timer.C:
 			c.mu.Lock()
 			defer c.mu.Unlock()
+			select {
+			case <-t.free: // put in the same moment, and kept for us: it is in nobody's list
+				h := t.kept
+				t.kept = nil
+				return h, true
+			default:
+			}
 			t.users--
 			return nil, false
 		}
@@ -124,6 +131,7 @@ func (c *cache) clear() {
 		all = append(all, t.kept)
 	}
 	c.idle.Init()
+	c.m.cacheSize.Set(0)
 	c.mu.Unlock()
 	for _, h := range all {
 		h.close()

@@ -10,11 +10,9 @@ import (
 	"github.com/perdure/perdure/metrics"
 )
 
-// meters are a worker's instruments, made once for each type of workflow or activity. Without a handler they do nothing, and
-// no clock is read for them.
+// meters are a worker's instruments, made once for each type of workflow or activity. Without a handler they do nothing.
 type meters struct {
 	h                                      metrics.Handler
-	off                                    bool
 	pollEmpty, pollSucceed, activityEmpty  metrics.Counter
 	workflowLatency                        metrics.Timer
 	eviction                               metrics.Counter
@@ -24,7 +22,7 @@ type meters struct {
 
 func newMeters(h metrics.Handler) *meters {
 	return &meters{
-		h: h, off: h == metrics.None,
+		h:         h,
 		pollEmpty: h.Counter(metrics.WorkflowPollEmpty), pollSucceed: h.Counter(metrics.WorkflowPollSucceed),
 		activityEmpty: h.Counter(metrics.ActivityPollEmpty), workflowLatency: h.Timer(metrics.WorkflowTaskLatency),
 		eviction: h.Counter(metrics.CacheEviction), cacheSize: h.Gauge(metrics.CacheSize),

@@ -130,7 +130,8 @@ func (w *Worker) advance(t *workflowTask, h *held) (*held, error) {
 			Attributes: &historypb.HistoryEvent_WorkflowTaskStartedEventAttributes{WorkflowTaskStartedEventAttributes: &historypb.WorkflowTaskStartedEventAttributes{}},
 		})
 	}
-	if h == nil {
+	fresh := h == nil
+	if fresh {
 		d, err := w.registry.workflow(t.WorkflowType.GetName())
 		if err != nil {
 			return nil, err
@@ -139,7 +140,7 @@ func (w *Worker) advance(t *workflowTask, h *held) (*held, error) {
 	}
 	begun := time.Now()
 	err = w.run(h.Run, events, t)
-	if whole {
+	if fresh {
 		w.meters.workflow(t.WorkflowType.GetName()).replay.Record(time.Since(begun))
 	}
 	return h, err
@@ -229,7 +230,7 @@ func (w *Worker) complete(t *workflowTask, r *held, m *workflowMeters) (*workflo
 		response, err = w.client.Service().RespondWorkflowTaskCompleted(ctx, request)
 		return err
 	})
-	if err == nil && r.Closed() && !w.meters.off {
+	if err == nil && r.Closed() {
 		m.closed(request.Commands[len(request.Commands)-1].CommandType, r.Info.StartTime)
 	}
 	return response, err

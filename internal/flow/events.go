@@ -54,7 +54,7 @@ func (r *Run) start(e *historypb.HistoryEvent) error {
 	i.StartTime = e.EventTime.AsTime()
 	i.ExecutionTimeout, i.RunTimeout, i.TaskTimeout = a.WorkflowExecutionTimeout.AsDuration(), a.WorkflowRunTimeout.AsDuration(), a.WorkflowTaskTimeout.AsDuration()
 	i.SearchAttributes, i.Memo, i.Header, i.LastResult = a.SearchAttributes, a.Memo, a.Header, a.LastCompletionResult
-	r.root.header = fields(a.Header)
+	r.root.header = a.Header.GetFields()
 	if a.ContinuedFailure != nil {
 		i.LastFailure = r.Env.Failures.FromFailure(a.ContinuedFailure)
 	}

@@ -55,8 +55,6 @@ type Interceptor struct {
 	Send func(ctx Context, call *Call)
 }
 
-func fields(h *commonpb.Header) map[string]*commonpb.Payload { return h.GetFields() }
-
 // handle calls fn through the interceptors; the first of them is the outermost.
 func (r *Run) handle(ctx Context, call *Call, fn func(Context) error) error {
 	next := fn

@@ -91,7 +91,7 @@ func (r *Run) continueAsNew(e *ContinueAsNewError) *commandpb.Command {
 		WorkflowType: &commonpb.WorkflowType{Name: name},
 		TaskQueue:    &taskqueuepb.TaskQueue{Name: or(o.TaskQueue, r.Info.TaskQueue)},
 		Input:        r.encode(e.Args...),
-		Header:       r.outgoing(&context{s: r.root}, Call{Kind: CallContinueAsNew, Name: name, Header: fields(r.Info.Header)}),
+		Header:       r.outgoing(&context{s: r.root}, Call{Kind: CallContinueAsNew, Name: name, Header: r.Info.Header.GetFields()}),
 		Memo:         r.Info.Memo, SearchAttributes: r.Info.SearchAttributes,
 		WorkflowRunTimeout: duration(orDuration(o.RunTimeout, r.Info.RunTimeout)), WorkflowTaskTimeout: duration(orDuration(o.TaskTimeout, r.Info.TaskTimeout)),
 		Initiator: enumspb.CONTINUE_AS_NEW_INITIATOR_WORKFLOW,

@@ -156,7 +156,7 @@ func (r *Run) signal(s *historypb.WorkflowExecutionSignaledEventAttributes) {
 func (r *Run) startSignal(s *historypb.WorkflowExecutionSignaledEventAttributes, abandon bool, fn func(Context) error) {
 	d := &delivery{
 		working: working{kind: "signal", name: s.SignalName, abandon: abandon},
-		call:    Call{Kind: CallSignal, Name: s.SignalName, Header: fields(s.Header), Args: converter.NewArgs(r.Env.Converter, s.Input)},
+		call:    Call{Kind: CallSignal, Name: s.SignalName, Header: s.Header.GetFields(), Args: converter.NewArgs(r.Env.Converter, s.Input)},
 	}
 	d.scope.init(r, r.root)
 	d.scope.header, d.scope.work, d.context.s = d.call.Header, &d.working, &d.scope
@@ -371,7 +371,7 @@ func (r *Run) startUpdate(u *incoming) {
 	w := &working{kind: "update", name: name, id: id, abandon: r.def.AbandonUnfinished || h.static != nil && h.static.AbandonUnfinished}
 	r.begun(w)
 	s := r.newScope(r.root)
-	s.update, s.header, s.work = &UpdateInfo{ID: id, Name: name}, fields(u.request.GetInput().GetHeader()), w
+	s.update, s.header, s.work = &UpdateInfo{ID: id, Name: name}, u.request.GetInput().GetHeader().GetFields(), w
 	r.sched.Go("update", name, func() { r.handleUpdate(u, h, w, s) })
 }
 
@@ -522,7 +522,7 @@ func (r *Run) Query(q *querypb.WorkflowQuery) (out *commonpb.Payloads, err error
 		known = append(known, "__stack_trace", "__temporal_workflow_metadata", querySchema)
 		return nil, fmt.Errorf("unknown queryType %s. KnownQueryTypes=[%s]", name, strings.Join(known, " "))
 	}
-	call := &Call{Kind: CallQuery, Name: name, Header: fields(q.Header), Args: converter.NewArgs(r.Env.Converter, q.QueryArgs)}
+	call := &Call{Kind: CallQuery, Name: name, Header: q.Header.GetFields(), Args: converter.NewArgs(r.Env.Converter, q.QueryArgs)}
 	err = r.read(&reader{r: r, header: call.Header}, call, func(ctx ReadContext) (err error) {
 		if fn != nil {
 			call.Result, err = fn(ctx, name, call.Args)

@@ -390,7 +390,7 @@ func (r *Run) runMain() {
 	if err != nil {
 		panic(fmt.Errorf("decode the arguments of workflow %s: %w", r.Info.Type, err))
 	}
-	call := &Call{Kind: CallRun, Name: r.Info.Type, Header: fields(r.Info.Header), Args: converter.NewArgs(r.Env.Converter, r.input())}
+	call := &Call{Kind: CallRun, Name: r.Info.Type, Header: r.Info.Header.GetFields(), Args: converter.NewArgs(r.Env.Converter, r.input())}
 	err = r.handle(&context{s: r.root}, call, func(ctx Context) (err error) {
 		call.Result, err = result(h, h.Func.Call(append([]reflect.Value{r.object, reflect.ValueOf(ctx)}, args...)))
 		return err

@@ -3,6 +3,7 @@ package flow
 import (
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 
@@ -45,6 +46,7 @@ func schemaOf(d *handlers.Definition, name string) *Schema {
 			s.Dynamic = append(s.Dynamic, kind)
 		}
 	}
+	slices.Sort(s.Dynamic)
 	if d.Dynamic {
 		return s // it goes by many names
 	}

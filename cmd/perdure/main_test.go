@@ -158,7 +158,7 @@ func TestHelpNamesWhatSDKsPassToADevelopmentServer(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{"db-filename", "dynamic-config-value", "headless", "http-port", "ip", "log-format", "log-level",
-		"metrics-port", "namespace", "port", "search-attribute", "sqlite-pragma", "ui-ip", "ui-port"}
+		"metrics-port", "namespace", "port", "pprof-port", "search-attribute", "sqlite-pragma", "ui-ip", "ui-port"}
 	if !slices.Equal(got, want) {
 		t.Errorf("flags\n%v, want\n%v", got, want)
 	}

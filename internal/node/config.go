@@ -22,6 +22,7 @@ type Config struct {
 	HTTP    string // the HTTP/JSON API
 	UI      string // the web UI, with the calls it needs
 	Metrics string // GET /metrics by itself; empty: on HTTP and UI
+	Profile string // net/http/pprof, under /debug/pprof/
 
 	// HTTPAnyPort takes a free port for HTTP if the one it names is in use.
 	HTTPAnyPort bool

@@ -9,7 +9,7 @@ import (
 
 // listeners are the node's open ports. Nil: not served.
 type listeners struct {
-	grpc, http, ui, metrics net.Listener
+	grpc, http, ui, metrics, profile net.Listener
 }
 
 // listen opens all ports, or none.
@@ -25,7 +25,7 @@ func listen(c *Config) (_ *listeners, err error) {
 		into          *net.Listener
 	}{
 		{"gRPC", c.GRPC, &l.grpc}, {"the HTTP API", c.HTTP, &l.http}, {"the web UI", c.UI, &l.ui},
-		{"metrics", c.Metrics, &l.metrics},
+		{"metrics", c.Metrics, &l.metrics}, {"profiles", c.Profile, &l.profile},
 	} {
 		if want.address == "" {
 			continue
@@ -50,7 +50,7 @@ func listenError(what, address string, err error) error {
 }
 
 func (l *listeners) close() {
-	for _, one := range []net.Listener{l.grpc, l.http, l.ui, l.metrics} {
+	for _, one := range []net.Listener{l.grpc, l.http, l.ui, l.metrics, l.profile} {
 		if one != nil {
 			_ = one.Close() // nothing has been sent yet
 		}

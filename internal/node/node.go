@@ -164,6 +164,9 @@ func (n *Node) UIAddr() string { return addr(n.listeners.ui) }
 // MetricsAddr is where metrics are served by themselves.
 func (n *Node) MetricsAddr() string { return addr(n.listeners.metrics) }
 
+// ProfileAddr is where profiles are served.
+func (n *Node) ProfileAddr() string { return addr(n.listeners.profile) }
+
 // Ready is closed once the node serves.
 func (n *Node) Ready() <-chan struct{} { return n.ready }
 

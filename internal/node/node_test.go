@@ -390,6 +390,16 @@ func TestMetricsCountCallsByNamespaceAndNeverByAnUnknownOne(t *testing.T) {
 	}
 }
 
+func TestProfilesHaveAPortOfTheirOwnOnly(t *testing.T) {
+	r := start(t, func(c *Config) { c.Profile = anyPort })
+	if code, body := r.get(r.ProfileAddr(), "/debug/pprof/goroutine?debug=1"); code != http.StatusOK || !strings.Contains(body, "internal/node") {
+		t.Errorf("got %d %.100s", code, body)
+	}
+	if code, _ := r.get(r.HTTPAddr(), "/debug/pprof/"); code != http.StatusNotFound {
+		t.Errorf("the API's port serves profiles too: %d", code)
+	}
+}
+
 func TestMetricsHaveAPortOfTheirOwnIfOneIsNamed(t *testing.T) {
 	r := start(t, func(c *Config) { c.Metrics = anyPort })
 	if code, body := r.get(r.MetricsAddr(), "/metrics"); code != http.StatusOK || !strings.Contains(body, "build_information") {

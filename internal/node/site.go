@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"time"
 
 	"github.com/perdure/perdure/internal/metrics"
@@ -27,6 +28,7 @@ type site struct {
 
 // serveHTTP makes the sites.
 func (n *Node) serveHTTP(m *metrics.Metrics) error {
+	n.site("profiles", n.listeners.profile, profiles())
 	if l := n.listeners; l.http == nil && l.ui == nil && l.metrics == nil {
 		return nil // as in a process that embeds the server: to make what nobody asks for takes a millisecond
 	}
@@ -54,6 +56,17 @@ func (n *Node) defaultNamespace() string {
 		return n.config.Namespaces[0]
 	}
 	return "default"
+}
+
+// profiles are the runtime's. They have no names of users or payloads in them, and a port of their own all the same: a
+// profile costs what it measures.
+func profiles() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return mux
 }
 
 func withMetrics(h http.Handler, m *metrics.Metrics) http.Handler {

@@ -118,8 +118,8 @@ generate: ## docs/compat.md
 	$(GO) run ./internal/compat -o docs/compat.md
 
 .PHONY: proto
-proto: ## the Go code of api/inspect; needs protoc (Debian: protobuf-compiler)
+proto: ## the Go code of api; needs protoc (Debian: protobuf-compiler)
 	@tools=$$(mktemp -d); trap 'rm -rf $$tools' EXIT; set -e; \
 	$(GO) build -o $$tools google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc; \
 	PATH=$$tools:$$PATH protoc -I api --go_out=api --go_opt=paths=source_relative \
-	  --go-grpc_out=api --go-grpc_opt=paths=source_relative api/inspect/v1/inspect.proto
+	  --go-grpc_out=api --go-grpc_opt=paths=source_relative api/inspect/v1/inspect.proto api/session/v1/session.proto

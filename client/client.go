@@ -41,6 +41,7 @@ import (
 	"github.com/perdure/perdure/clientconfig"
 	"github.com/perdure/perdure/converter"
 	"github.com/perdure/perdure/failure"
+	"github.com/perdure/perdure/internal/session"
 	"github.com/perdure/perdure/metrics"
 )
 
@@ -61,7 +62,10 @@ type Options struct {
 	Failures failure.Converter
 	Logger   *slog.Logger
 	Headers  map[string]string // of each call
-	// Compress sends requests gzipped. Over loopback that costs more than it saves, so it is off.
+	// NoSession makes each call a gRPC call of its own, also where the server offers to carry them all on one stream. Without it
+	// and with such a server a client has two connections.
+	NoSession bool
+	// Compress sends requests gzipped. Over loopback that costs more than it saves, so it is off. It implies NoSession.
 	Compress bool
 	// QueryReject says which workflows are not asked queries; a *QueryRejectedError comes then. Zero: all are asked.
 	QueryReject enumspb.QueryRejectCondition
@@ -92,6 +96,7 @@ type Client struct {
 	service  workflowservice.WorkflowServiceClient
 	operator operatorservice.OperatorServiceClient
 	conn     *grpc.ClientConn // nil when it is not ours
+	session  *session.Conn    // nil: none
 	system   *workflowservice.GetSystemInfoResponse
 }
 
@@ -105,16 +110,13 @@ func Dial(ctx context.Context, o Options) (*Client, error) {
 	c := &Client{o: o}
 	conn := o.Conn
 	if conn == nil {
-		creds := insecure.NewCredentials()
-		if o.TLS != nil {
-			creds = credentials.NewTLS(o.TLS)
-		}
-		dialled, err := grpc.NewClient(o.Address, o.dialOptions(creds)...)
+		dialled, err := o.dial()
 		if err != nil {
 			return nil, fmt.Errorf("connect to %s: %w", o.Address, err)
 		}
 		c.conn, conn = dialled, dialled
 	}
+	plain := &headed{conn, o.headers()}
 	interceptors := o.Interceptors
 	if len(o.Codecs) > 0 {
 		codec, err := converter.CodecInterceptor(o.Codecs...)
@@ -123,31 +125,72 @@ func Dial(ctx context.Context, o Options) (*Client, error) {
 		}
 		interceptors = append(interceptors[:len(interceptors):len(interceptors)], codec)
 	}
-	calls := &chain{ClientConnInterface: conn, o: &c.o, interceptors: interceptors}
+	calls := &chain{ClientConnInterface: plain, o: &c.o, interceptors: interceptors}
 	c.service, c.operator = workflowservice.NewWorkflowServiceClient(calls), operatorservice.NewOperatorServiceClient(calls)
-	if err := c.greet(ctx); err != nil {
+	sessions, err := c.greet(ctx)
+	if err != nil {
 		c.Close()
 		return nil, fmt.Errorf("connect to %s: %w", o.Address, err)
+	}
+	if sessions && c.conn != nil && !o.NoSession && !o.Compress {
+		c.session = session.New(ctx, session.Options{Plain: plain, Dial: o.dial, Headers: plain.headers, Log: o.Logger})
+		calls.ClientConnInterface = c.session
 	}
 	return c, nil
 }
 
-// greet asks for the server's capabilities, which very old ones cannot tell.
-func (c *Client) greet(ctx context.Context) error {
+// dial makes a connection, which is not used before the first call.
+func (o Options) dial() (*grpc.ClientConn, error) {
+	creds := insecure.NewCredentials()
+	if o.TLS != nil {
+		creds = credentials.NewTLS(o.TLS)
+	}
+	return grpc.NewClient(o.Address, o.dialOptions(creds)...)
+}
+
+// headers go with each call.
+func (o Options) headers() metadata.MD {
+	md := metadata.Pairs("client-name", "perdure-go", "client-version", "0.4.0", "temporal-namespace", o.Namespace)
+	for k, v := range o.Headers {
+		md.Append(k, v)
+	}
+	if o.APIKey != "" {
+		md.Append("authorization", "Bearer "+o.APIKey)
+	}
+	return md
+}
+
+// headed sends headers with each call.
+type headed struct {
+	grpc.ClientConnInterface
+	headers metadata.MD
+}
+
+func (h *headed) Invoke(ctx context.Context, method string, req, reply any, opts ...grpc.CallOption) error {
+	md := h.headers
+	if own, ok := metadata.FromOutgoingContext(ctx); ok {
+		md = metadata.Join(own, md)
+	}
+	return h.ClientConnInterface.Invoke(metadata.NewOutgoingContext(ctx, md), method, req, reply, opts...)
+}
+
+// greet asks for the server's capabilities, which very old ones cannot tell, and whether it has sessions.
+func (c *Client) greet(ctx context.Context) (sessions bool, err error) {
 	if _, limited := ctx.Deadline(); !limited {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, dialTimeout)
 		defer cancel()
 	}
+	var headers metadata.MD
 	system, err := retrying(ctx, func(ctx context.Context) (*workflowservice.GetSystemInfoResponse, error) {
-		return c.service.GetSystemInfo(ctx, &workflowservice.GetSystemInfoRequest{})
+		return c.service.GetSystemInfo(ctx, &workflowservice.GetSystemInfoRequest{}, grpc.Header(&headers))
 	})
 	var old *serviceerror.Unimplemented
 	if errors.As(err, &old) {
 		err = nil
 	}
 	c.system = system
-	return err
+	return len(headers.Get(session.HeaderName)) > 0, err
 }
 
 func (o Options) dialOptions(creds credentials.TransportCredentials) []grpc.DialOption {
@@ -188,6 +231,9 @@ func (o Options) withDefaults() Options {
 
 // Close ends the connection, if Dial made it.
 func (c *Client) Close() {
+	if c.session != nil {
+		c.session.Close()
+	}
 	if c.conn != nil {
 		_ = c.conn.Close()
 	}
@@ -234,13 +280,6 @@ type chain struct {
 }
 
 func (c *chain) Invoke(ctx context.Context, method string, req, reply any, opts ...grpc.CallOption) error {
-	if c.o.APIKey != "" {
-		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+c.o.APIKey)
-	}
-	for k, v := range c.o.Headers {
-		ctx = metadata.AppendToOutgoingContext(ctx, k, v)
-	}
-	ctx = metadata.AppendToOutgoingContext(ctx, "client-name", "perdure-go", "client-version", "0.4.0", "temporal-namespace", c.o.Namespace)
 	if c.o.Compress {
 		opts = append(opts, grpc.UseCompressor(gzip.Name))
 	}

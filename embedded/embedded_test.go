@@ -13,7 +13,8 @@ import (
 type Counter struct{ n int }
 
 func (c *Counter) Run(ctx workflow.Context) (int, error) {
-	return c.n, workflow.Await(ctx, func() bool { return c.n >= 2 })
+	err := workflow.Await(ctx, func() bool { return c.n >= 2 })
+	return c.n, err
 }
 
 func (c *Counter) Add(_ workflow.Context, n int) (int, error) {
@@ -66,4 +67,19 @@ func TestOneDirectoryIsOpenOnce(t *testing.T) {
 	if _, err := embedded.Open(t.Context(), embedded.Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), dir) {
 		t.Errorf("second open: %v", err)
 	}
+}
+
+// Summing adds up until it has been asked so often.
+type Summing struct{ sum, n int }
+
+func (s *Summing) Run(ctx workflow.Context, n int) (int, error) {
+	err := workflow.Await(ctx, func() bool { return s.n >= n })
+	return s.sum, err
+}
+
+// Add is an update.
+func (s *Summing) Add(_ workflow.Context, n int) (int, error) {
+	s.sum += n
+	s.n++
+	return s.sum, nil
 }

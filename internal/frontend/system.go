@@ -5,6 +5,8 @@ import (
 
 	versionpb "go.temporal.io/api/version/v1"
 	"go.temporal.io/api/workflowservice/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/perdure/perdure/internal/ids"
 	"github.com/perdure/perdure/internal/namespace"
@@ -58,6 +60,8 @@ type Features struct {
 	StandaloneNexusOperations          bool
 	WorkflowUpdateCallbacks            bool
 	WorkflowTaskCompletionPagination   bool
+
+	Announce metadata.MD // sent with GetSystemInfo, for clients that know what it means
 }
 
 // ServerInfo is what GetClusterInfo and ListClusters tell beside abilities. Empty fields are left out.
@@ -108,7 +112,12 @@ func (f *Features) system() *workflowservice.GetSystemInfoResponse_Capabilities 
 }
 
 // GetSystemInfo tells what this server can do. SDKs call it first, before they know of any namespace.
-func (s *Service) GetSystemInfo(context.Context, *workflowservice.GetSystemInfoRequest) (*workflowservice.GetSystemInfoResponse, error) {
+func (s *Service) GetSystemInfo(ctx context.Context, _ *workflowservice.GetSystemInfoRequest) (*workflowservice.GetSystemInfoResponse, error) {
+	if len(s.features.Announce) > 0 {
+		if err := grpc.SetHeader(ctx, s.features.Announce); err != nil {
+			s.log.DebugContext(ctx, "headers not sent", "error", err) // of a caller that has no use for them
+		}
+	}
 	return &workflowservice.GetSystemInfoResponse{ServerVersion: CompatibleVersion, Capabilities: s.features.system()}, nil
 }
 

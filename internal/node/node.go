@@ -15,10 +15,13 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
 
 	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/api/workflowservice/v1"
 
+	inspectpb "github.com/perdure/perdure/api/inspect/v1"
+	sessionpb "github.com/perdure/perdure/api/session/v1"
 	"github.com/perdure/perdure/internal/batch"
 	"github.com/perdure/perdure/internal/clock"
 	"github.com/perdure/perdure/internal/engine"
@@ -27,6 +30,7 @@ import (
 	"github.com/perdure/perdure/internal/ids"
 	"github.com/perdure/perdure/internal/metrics"
 	"github.com/perdure/perdure/internal/namespace"
+	"github.com/perdure/perdure/internal/session"
 	"github.com/perdure/perdure/internal/storage"
 	"github.com/perdure/perdure/internal/storage/local"
 	"github.com/perdure/perdure/internal/storage/mem"
@@ -45,6 +49,7 @@ type Node struct {
 	executor   batch.Executor
 	health     *health.Server
 	drain      *drain
+	sessions   *session.Server
 	grpc       *grpc.Server
 	conn       *inprocess
 	sites      []*site
@@ -110,6 +115,7 @@ func openStore(c *Config) (storage.Store, error) {
 // serve makes the services and what carries calls to them.
 func (n *Node) serve(m *metrics.Metrics) {
 	features := frontend.DefaultFeatures()
+	features.Announce = metadata.Pairs(session.HeaderName, session.HeaderValue)
 	features.Server = frontend.ServerInfo{
 		Version: n.config.Version, PersistenceStore: n.config.storeKind(), VisibilityStore: n.config.storeKind(),
 		Address: n.GRPCAddr(), HTTPAddress: n.HTTPAddr(),
@@ -121,8 +127,15 @@ func (n *Node) serve(m *metrics.Metrics) {
 	n.executor = service.BatchExecutor()
 	operator := frontend.NewOperator(n.namespaces, features)
 	unary := m.Unary(n.drain.unary(frontend.NewInterceptor(n.namespaces, n.config.Log).Unary))
-	n.grpc = newGRPC(unary, service, operator, frontend.NewInspect(service), n.health)
-	n.conn = newInprocess(unary)
+	inspect := frontend.NewInspect(service)
+	n.grpc = newGRPC(unary, service, operator, inspect, n.health)
+	calls := newMethods(unary)
+	workflowservice.RegisterWorkflowServiceServer(calls, service)
+	operatorservice.RegisterOperatorServiceServer(calls, operator)
+	inspectpb.RegisterInspectServiceServer(calls, inspect)
+	n.sessions = session.NewServer(calls.encoded)
+	sessionpb.RegisterSessionServiceServer(n.grpc, n.sessions)
+	n.conn = &inprocess{newMethods(unary)}
 	workflowservice.RegisterWorkflowServiceServer(n.conn, frontend.Decoded{Service: service})
 	operatorservice.RegisterOperatorServiceServer(n.conn, operator)
 }
@@ -245,6 +258,7 @@ func (n *Node) stopServing() {
 	n.health.Shutdown()
 	n.queues.Stop()
 	n.drain.begin()
+	n.sessions.Drain()
 	grace, cancel := context.WithTimeout(context.Background(), n.config.Grace)
 	defer cancel()
 	var parts sync.WaitGroup

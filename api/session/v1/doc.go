@@ -1,0 +1,2 @@
+// Package sessionpb is the wire format of sessions: see docs/adr/0014-session.md.
+package sessionpb

@@ -1,0 +1,258 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"io"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	sessionpb "github.com/perdure/perdure/api/session/v1"
+)
+
+// Handler answers a call: message is the encoded request, which it may keep. ctx has the metadata of the call and ends
+// with it. The error is a status. It is called concurrently.
+type Handler func(ctx context.Context, method string, message []byte) (proto.Message, error)
+
+const (
+	// maxCalls bounds what one stream has under way.
+	maxCalls = 16384
+	// maxIdle bounds the goroutines that wait for the next call of a stream, with stacks that have grown already.
+	maxIdle = 256
+)
+
+// Server is the service. Safe for concurrent use.
+type Server struct {
+	sessionpb.UnimplementedSessionServiceServer
+	handle Handler
+
+	mu       sync.Mutex
+	streams  map[*serverStream]struct{}
+	draining bool
+}
+
+// NewServer makes a Server whose calls are answered by handle.
+func NewServer(handle Handler) *Server {
+	return &Server{handle: handle, streams: make(map[*serverStream]struct{})}
+}
+
+// Drain tells all clients to go elsewhere, and refuses what still comes. Open returns once a client has understood and its
+// calls have ended.
+func (s *Server) Drain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.draining = true
+	for st := range s.streams {
+		st.drain()
+	}
+}
+
+// Open implements sessionpb.SessionServiceServer.
+func (s *Server) Open(stream grpc.BidiStreamingServer[sessionpb.ClientFrame, sessionpb.ServerFrame]) error {
+	if err := stream.SendHeader(metadata.Pairs(HeaderName, HeaderValue)); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(stream.Context())
+	st := &serverStream{
+		stream: stream, ctx: ctx, handle: s.handle, out: newOutbox[*sessionpb.Answer](),
+		work: make(chan *job), cancels: make(map[uint64]context.CancelFunc), read: make(chan struct{}),
+	}
+	s.mu.Lock()
+	s.streams[st] = struct{}{}
+	if s.draining {
+		st.drain()
+	}
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.streams, st)
+		s.mu.Unlock()
+	}()
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		if st.write() != nil {
+			cancel() // nobody hears the answers
+		}
+	}()
+	err := st.receive()
+	if err != nil {
+		cancel()
+	}
+	close(st.read)
+	st.calls.Wait()
+	st.ended.Store(true)
+	st.out.ring()
+	<-written
+	cancel()
+	return err
+}
+
+type serverStream struct {
+	stream  grpc.BidiStreamingServer[sessionpb.ClientFrame, sessionpb.ServerFrame]
+	ctx     context.Context // of the stream; ends when nobody hears
+	handle  Handler
+	out     *outbox[*sessionpb.Answer]
+	work    chan *job // to a goroutine that waits
+	calls   sync.WaitGroup
+	read    chan struct{} // closed when no more calls come
+	running atomic.Int64
+	idle    atomic.Int64
+	closing atomic.Bool // calls are refused, and the client has to be told
+	ended   atomic.Bool // nothing will be added to out
+
+	mu      sync.Mutex
+	cancels map[uint64]context.CancelFunc
+}
+
+func (st *serverStream) drain() {
+	st.closing.Store(true)
+	st.out.ring()
+}
+
+// receive begins calls until the client has no more.
+func (st *serverStream) receive() error {
+	for {
+		frame, err := st.stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, c := range frame.Calls {
+			st.begin(c)
+		}
+		for _, id := range frame.Cancels {
+			st.mu.Lock()
+			cancel := st.cancels[id]
+			st.mu.Unlock()
+			if cancel != nil {
+				cancel()
+			}
+		}
+	}
+}
+
+// job is a call that is under way.
+type job struct {
+	call    *sessionpb.Call
+	ctx     context.Context
+	cancel  context.CancelFunc
+	headers *ReplyHeaders
+}
+
+// begin is called by the goroutine that receives, so that a cancel finds the call it is for.
+func (st *serverStream) begin(c *sessionpb.Call) {
+	switch {
+	case st.closing.Load():
+		st.refuse(c, status.New(codes.Unavailable, "the server is shutting down"))
+		return
+	case st.running.Load() >= maxCalls:
+		st.refuse(c, status.New(codes.ResourceExhausted, "too many calls at once in one session"))
+		return
+	}
+	j := &job{call: c, headers: NewReplyHeaders(c.Method)}
+	j.ctx = grpc.NewContextWithServerTransportStream(st.ctx, j.headers)
+	if len(c.Headers) > 0 {
+		common, _ := metadata.FromIncomingContext(j.ctx)
+		j.ctx = metadata.NewIncomingContext(j.ctx, metadata.Join(common, fromHeaders(c.Headers)))
+	}
+	if c.TimeoutNs > 0 {
+		j.ctx, j.cancel = context.WithTimeout(j.ctx, time.Duration(min(c.TimeoutNs, 1<<62)))
+	} else {
+		j.ctx, j.cancel = context.WithCancel(j.ctx)
+	}
+	st.mu.Lock()
+	st.cancels[c.Id] = j.cancel
+	st.mu.Unlock()
+	st.running.Add(1)
+	st.calls.Add(1)
+	select {
+	case st.work <- j:
+	default:
+		go st.serve(j)
+	}
+}
+
+func (st *serverStream) refuse(c *sessionpb.Call, s *status.Status) {
+	b, _ := proto.Marshal(s.Proto()) // of two fields that are well formed
+	st.out.add(&sessionpb.Answer{Id: c.Id, Status: b})
+}
+
+// serve ends j, and then others for as long as few goroutines wait for them.
+func (st *serverStream) serve(j *job) {
+	for j != nil {
+		st.out.add(st.answer(j))
+		st.running.Add(-1)
+		st.calls.Done()
+		j = nil
+		if st.idle.Add(1) <= maxIdle {
+			select {
+			case j = <-st.work:
+			case <-st.read:
+			}
+		}
+		st.idle.Add(-1)
+	}
+}
+
+func (st *serverStream) answer(j *job) *sessionpb.Answer {
+	response, err := st.handle(j.ctx, j.call.Method, j.call.Message)
+	st.mu.Lock()
+	delete(st.cancels, j.call.Id)
+	st.mu.Unlock()
+	j.cancel()
+	answer := &sessionpb.Answer{Id: j.call.Id, Headers: toHeaders(j.headers.Header())}
+	if err == nil {
+		answer.Message, err = proto.Marshal(response)
+	}
+	if err == nil {
+		return answer
+	}
+	answer.Message = nil
+	if answer.Status, err = proto.Marshal(status.Convert(err).Proto()); err != nil { // a text that is not UTF-8
+		answer.Status, _ = proto.Marshal(status.New(codes.Internal, "the error cannot be encoded").Proto())
+	}
+	return answer
+}
+
+// write sends answers until the last one, or until the stream is gone.
+func (st *serverStream) write() error {
+	var spare []*sessionpb.Answer
+	told := false
+	for {
+		ended := st.ended.Load() // before the last look
+		items := st.out.take(spare)
+		if st.closing.Load() && !told {
+			told = true
+			if err := st.stream.Send(&sessionpb.ServerFrame{Closing: true}); err != nil {
+				return err
+			}
+		}
+		err := frames(items, func(a *sessionpb.Answer) int { return len(a.Message) + 16 }, func(part []*sessionpb.Answer) error {
+			return st.stream.Send(&sessionpb.ServerFrame{Answers: part})
+		})
+		if err != nil {
+			return err
+		}
+		clear(items)
+		spare = items
+		if len(items) > 0 {
+			continue
+		}
+		if ended {
+			return nil
+		}
+		<-st.out.wake
+		runtime.Gosched() // those who are about to have something to say share the frame
+	}
+}

@@ -291,3 +291,6 @@ func TestStepsOfAWorkflow(t *testing.T) {
 		}
 	})
 }
+
+// testsOwnServer tells whether the tests run against the server of this repository.
+func testsOwnServer() bool { return os.Getenv("PERDURE_TEST_ADDR") == "" }

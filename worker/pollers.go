@@ -168,6 +168,17 @@ func (s *slots) take(stop <-chan struct{}) bool {
 	}
 }
 
+// tryTake takes a slot if one is free.
+func (s *slots) tryTake() bool {
+	select {
+	case s.free <- struct{}{}:
+		s.show()
+		return true
+	default:
+		return false
+	}
+}
+
 func (s *slots) give() {
 	<-s.free
 	s.show()

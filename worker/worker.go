@@ -63,6 +63,10 @@ type Options struct {
 	// the outermost.
 	Interceptors         []flow.Interceptor
 	ActivityInterceptors []activity.Interceptor
+	// DisableEagerActivities makes activities of this worker's workflows always go through the task queue. Without it those
+	// for the same queue come back with the answer of the workflow task that schedules them while the worker has slots, which
+	// saves a round trip and half the server's work for an activity.
+	DisableEagerActivities bool
 	// DisableWorkflows and DisableActivities leave out one of the two kinds.
 	DisableWorkflows, DisableActivities bool
 }
@@ -88,6 +92,8 @@ type Worker struct {
 	started  bool
 	metrics  metrics.Handler
 	meters   *meters
+
+	activitySlots *slots // nil: no activities are run here
 }
 
 // New makes a worker for a task queue. Register, then Start or Run.
@@ -134,6 +140,9 @@ func (w *Worker) Start() error {
 		return err
 	}
 	w.started = true
+	if !w.o.DisableActivities && (len(w.registry.activities) > 0 || w.registry.dynamicActivity != nil) {
+		w.activitySlots = w.newSlots("ActivityWorker", w.o.MaxConcurrentActivities) // before a workflow task can want one
+	}
 	if !w.o.DisableWorkflows && (len(w.registry.workflows) > 0 || w.registry.dynamicWorkflow != nil) {
 		s := w.newSlots("WorkflowWorker", w.o.MaxConcurrentWorkflowTasks)
 		w.poll("workflow_task", w.o.WorkflowPollers, s, func(ctx context.Context) (polled, error) { return w.pollWorkflow(ctx, w.queue, false) })
@@ -141,8 +150,8 @@ func (w *Worker) Start() error {
 			w.poll("workflow_sticky_task", w.o.WorkflowPollers, s, func(ctx context.Context) (polled, error) { return w.pollWorkflow(ctx, w.sticky, true) })
 		}
 	}
-	if !w.o.DisableActivities && (len(w.registry.activities) > 0 || w.registry.dynamicActivity != nil) {
-		w.poll("activity_task", w.o.ActivityPollers, w.newSlots("ActivityWorker", w.o.MaxConcurrentActivities), w.pollActivity)
+	if w.activitySlots != nil {
+		w.poll("activity_task", w.o.ActivityPollers, w.activitySlots, w.pollActivity)
 	}
 	return nil
 }

@@ -225,11 +225,13 @@ func (w *Worker) complete(t *workflowTask, r *held, m *workflowMeters) (*workflo
 			request.QueryResults[id] = w.query(r.Run, q)
 		}
 	}
+	reserved := w.askEager(request.Commands)
 	var response *workflowservice.RespondWorkflowTaskCompletedResponse
 	err = again(func(ctx context.Context) (err error) {
 		response, err = w.client.Service().RespondWorkflowTaskCompleted(ctx, request)
 		return err
 	})
+	w.runEager(response.GetActivityTasks(), reserved)
 	if err == nil && r.Closed() {
 		m.closed(request.Commands[len(request.Commands)-1].CommandType, r.Info.StartTime)
 	}

@@ -118,6 +118,7 @@ func (st *stage) hire() error {
 	}
 	w := worker.New(c, st.story.Queue, worker.Options{
 		WorkflowPollers: 1, ActivityPollers: 1, PollTimeout: longPoll + time.Minute,
+		DisableEagerActivities: true, // a gate sees what is polled
 		ActivityInterceptors: []activity.Interceptor{func(ctx context.Context, call *activity.Call, next func(context.Context) error) error {
 			if !call.Info.Local {
 				if err := st.hold(ctx, g, call.Info.TaskToken); err != nil {

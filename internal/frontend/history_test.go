@@ -9,6 +9,7 @@ import (
 
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
+	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -271,7 +272,7 @@ func TestS174ReverseHistory(t *testing.T) {
 }
 
 // A caller in the same process reads the message itself, and finds in it what a client finds.
-func TestDecodedResponses(t *testing.T) {
+func TestCopiesOfResponsesAreDecoded(t *testing.T) {
 	f := newFront(t)
 	f.engine.begin(f.key("w").Run(runA), 3)
 	r := &workflowservice.GetWorkflowExecutionHistoryRequest{Namespace: f.ns.Name, Execution: execOf("w", ""), MaximumPageSize: 2}
@@ -282,17 +283,23 @@ func TestDecodedResponses(t *testing.T) {
 	if len(raw.GetHistory().GetEvents()) != 0 {
 		t.Error("the service decoded history nobody asked it to decode")
 	}
-	resp, err := Decoded{f.Service}.GetWorkflowExecutionHistory(t.Context(), r)
-	if err != nil {
-		t.Fatal(err)
+	resp := &workflowservice.GetWorkflowExecutionHistoryResponse{Archived: true}
+	if err := Copy(resp, raw); err != nil || resp.Archived {
+		t.Fatal(resp, err)
 	}
 	if got := eventIDs(resp.History); !slices.Equal(got, upTo(2)) || len(resp.NextPageToken) == 0 || len(resp.ProtoReflect().GetUnknown()) != 0 {
 		t.Errorf("decoded: %v, token %x, %d bytes left over", got, resp.NextPageToken, len(resp.ProtoReflect().GetUnknown()))
 	}
 	nested := &workflowservice.StartWorkflowExecutionResponse{RunId: runA, EagerWorkflowTask: &workflowservice.PollWorkflowTaskQueueResponse{Attempt: 1}}
 	setHistory(nested.EagerWorkflowTask, f.mustEvents(t, 2))
-	if err := materialize(nested); err != nil || !slices.Equal(eventIDs(nested.EagerWorkflowTask.History), upTo(2)) || nested.RunId != runA {
-		t.Errorf("nested: %v, %v", nested, err)
+	got := new(workflowservice.StartWorkflowExecutionResponse)
+	if err := Copy(got, nested); err != nil || !slices.Equal(eventIDs(got.EagerWorkflowTask.History), upTo(2)) || got.RunId != runA {
+		t.Errorf("nested: %v, %v", got, err)
+	}
+	plain := &workflowservice.DescribeWorkflowExecutionResponse{PendingWorkflowTask: &workflowpb.PendingWorkflowTaskInfo{Attempt: 1}}
+	own := new(workflowservice.DescribeWorkflowExecutionResponse)
+	if err := Copy(own, plain); err != nil || own.PendingWorkflowTask == plain.PendingWorkflowTask || own.PendingWorkflowTask.Attempt != 1 {
+		t.Errorf("without history: %v, %v", own, err)
 	}
 }
 

@@ -6,7 +6,7 @@
 //
 // What a file holds: service.go the parts and how they fit, validate*.go the checks that need no state, token.go the
 // opaque tokens, and one file per concern: start.go, multi.go, signal.go, close.go, update.go, query.go, workflowtask.go,
-// activity.go, describe.go, taskqueue.go, history.go, list.go, batch.go and batchapply.go, decoded.go.
+// activity.go, describe.go, taskqueue.go, history.go, list.go, batch.go and batchapply.go.
 package frontend
 
 import (
@@ -49,7 +49,7 @@ type Options struct {
 // Service implements the WorkflowService of one node. Safe for concurrent use.
 //
 // Its errors are what the parts below said; Interceptor turns them into statuses. Responses that carry history hold it as
-// undecoded bytes: fit for the wire, not for callers that read the message. See Decoded for those.
+// undecoded bytes: fit for the wire, not for callers that read the message. See Copy for those.
 type Service struct {
 	workflowservice.UnimplementedWorkflowServiceServer
 

@@ -37,6 +37,24 @@ func appendEvents(b []byte, events ...*historypb.HistoryEvent) ([]byte, error) {
 	return b, nil
 }
 
+// Copy makes dst what a client would have that got response, which it leaves alone: for callers in the same process. dst is
+// of the same type and shares nothing with response.
+func Copy(dst, response proto.Message) error {
+	proto.Reset(dst)
+	if !carriesBytes(response) {
+		proto.Merge(dst, response)
+		return nil
+	}
+	b, err := proto.Marshal(response)
+	if err == nil {
+		err = proto.Unmarshal(b, dst)
+	}
+	if err != nil {
+		return fmt.Errorf("decode history of %s: %w", response.ProtoReflect().Descriptor().Name(), err)
+	}
+	return nil
+}
+
 // carriesBytes tells whether m, or the workflow task inside it, holds undecoded history.
 func carriesBytes(m proto.Message) bool {
 	switch m := m.(type) {
@@ -46,20 +64,4 @@ func carriesBytes(m proto.Message) bool {
 		return m.GetWorkflowTask() != nil && carriesBytes(m.WorkflowTask)
 	}
 	return len(m.ProtoReflect().GetUnknown()) > 0
-}
-
-// materialize decodes, in place, the history that m carries as bytes; other messages are left alone.
-func materialize(m proto.Message) error {
-	if !m.ProtoReflect().IsValid() || !carriesBytes(m) {
-		return nil
-	}
-	b, err := proto.Marshal(m)
-	if err == nil {
-		proto.Reset(m)
-		err = proto.Unmarshal(b, m)
-	}
-	if err != nil {
-		return internal("decode history of %s: %v", m.ProtoReflect().Descriptor().Name(), err)
-	}
-	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/perdure/perdure/internal/frontend"
 	"github.com/perdure/perdure/internal/session"
 )
 
@@ -96,8 +97,9 @@ func (p *inprocess) Invoke(ctx context.Context, method string, args, reply any, 
 	if err != nil {
 		return err
 	}
-	proto.Reset(into)
-	proto.Merge(into, message)
+	if err := frontend.Copy(into, message); err != nil {
+		return status.Error(codes.Internal, err.Error())
+	}
 	return nil
 }
 

@@ -136,7 +136,7 @@ func (n *Node) serve(m *metrics.Metrics) {
 	n.sessions = session.NewServer(calls.encoded)
 	sessionpb.RegisterSessionServiceServer(n.grpc, n.sessions)
 	n.conn = &inprocess{newMethods(unary)}
-	workflowservice.RegisterWorkflowServiceServer(n.conn, frontend.Decoded{Service: service})
+	workflowservice.RegisterWorkflowServiceServer(n.conn, service)
 	operatorservice.RegisterOperatorServiceServer(n.conn, operator)
 }
 

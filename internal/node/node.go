@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -30,6 +31,7 @@ import (
 	"github.com/perdure/perdure/internal/ids"
 	"github.com/perdure/perdure/internal/metrics"
 	"github.com/perdure/perdure/internal/namespace"
+	"github.com/perdure/perdure/internal/record"
 	"github.com/perdure/perdure/internal/session"
 	"github.com/perdure/perdure/internal/storage"
 	"github.com/perdure/perdure/internal/storage/local"
@@ -89,6 +91,7 @@ func New(ctx context.Context, c Config) (_ *Node, err error) {
 	m.Register(metrics.NewQueues(backlog.Queues, n.queues.Describe, n.namespaceName, c.Log))
 	n.engine, err = engine.New(n.store, engine.Options{
 		Limits: c.Limits, Namespaces: namespaces{n.namespaces}, Sink: n.queues, Observer: m.Engine(n.namespaceName), Logger: c.Log,
+		Shards: shards(runtime.GOMAXPROCS(0)),
 	})
 	if err != nil {
 		return nil, err
@@ -98,6 +101,16 @@ func New(ctx context.Context, c Config) (_ *Node, err error) {
 	}
 	n.serve(m)
 	return n, n.serveHTTP(m)
+}
+
+// shards is how many writers suit so many processors: one each, in a number that divides the timer groups. More would cut
+// the same work into more and smaller batches, each with its own wait for the disk.
+func shards(processors int) int {
+	n := 1
+	for n*2 <= min(processors, record.TimerGroups) {
+		n *= 2
+	}
+	return n
 }
 
 func openStore(c *Config) (storage.Store, error) {

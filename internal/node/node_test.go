@@ -390,6 +390,14 @@ func TestMetricsCountCallsByNamespaceAndNeverByAnUnknownOne(t *testing.T) {
 	}
 }
 
+func TestShardsDivideTheTimerGroups(t *testing.T) {
+	for processors, want := range map[int]int{1: 1, 2: 2, 3: 2, 4: 4, 6: 4, 12: 8, 16: 16, 100: 16} {
+		if got := shards(processors); got != want {
+			t.Errorf("%d processors: %d shards, want %d", processors, got, want)
+		}
+	}
+}
+
 func TestProfilesHaveAPortOfTheirOwnOnly(t *testing.T) {
 	r := start(t, func(c *Config) { c.Profile = anyPort })
 	if code, body := r.get(r.ProfileAddr(), "/debug/pprof/goroutine?debug=1"); code != http.StatusOK || !strings.Contains(body, "internal/node") {

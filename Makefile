@@ -8,6 +8,8 @@ FUZZTIME ?= 20s
 ARGS     ?=
 SEEDS    ?= 200
 KILLS    ?= 20
+# Further arguments of `make bench`: `bin/load -h` lists them.
+BENCH    ?=
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
 
@@ -57,7 +59,12 @@ fuzz: ## each fuzz target for $(FUZZTIME)
 	  done; done
 
 .PHONY: bench
-bench: ## all benchmarks
+bench: build ## servers side by side under load; A=host:port B=host:port for servers of your own, BENCH="-rounds 5"
+	cd bench && $(GO) build -o ../bin/ ./load ./stub
+	bin/load $(if $(A)$(B),$(if $(A),-target a=$(A)) $(if $(B),-target b=$(B)),-perdure bin/perdure -stub bin/stub) $(BENCH)
+
+.PHONY: microbench
+microbench: ## the benchmarks of all packages
 	$(GO) test -run '^$$' -bench . -benchmem $(PACKAGES)
 
 .PHONY: sim

@@ -128,6 +128,7 @@ func TestUsageErrorsExitWithTwoAndSayWhatIsWrong(t *testing.T) {
 		{"server --limit limit.maxIDLength=many", "not a whole number"},
 		{"server --limit no.such=1", "unknown name no.such"},
 		{"server --limit limit.historyCount.suggestContinueAsNew=60000", "a run ends at 51200"},
+		{"server --cache 0", "not a number of MiB"},
 		{"server start-dev --search-attribute A", "not of the form NAME=TYPE"},
 		{"server start-dev --search-attribute A=Vector", "the type is none of"},
 		{"server start-dev --namespace=", "--namespace is empty"},

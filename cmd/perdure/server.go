@@ -129,6 +129,7 @@ func newServer() *cobra.Command {
 		data   string
 		sync   string
 		grace  time.Duration
+		cache  int
 	)
 	c := &cobra.Command{
 		Use:   "server",
@@ -155,7 +156,10 @@ signal ends it at once, which loses nothing either.`,
 		if data == "" {
 			return usagef("--data is empty")
 		}
-		config.Data, config.Grace = data, grace
+		if cache < 1 || cache > 1<<20 {
+			return usagef("--cache %d is not a number of MiB from 1 to 1048576", cache)
+		}
+		config.Data, config.Grace, config.CacheBytes = data, grace, cache<<20
 		switch sync {
 		case "on":
 		case "off":
@@ -173,6 +177,8 @@ signal ends it at once, which loses nothing either.`,
 	c.Flags().StringVar(&sync, "sync", "on",
 		"on: data is on disk before anyone is told that it is kept;\noff: faster, and a crash loses data that was acknowledged")
 	c.Flags().StringArrayVar(&limits, "limit", nil, "NAME=VALUE of a limit; repeatable. Names:\n"+limitNames())
+	c.Flags().IntVar(&cache, "cache", 32,
+		"MiB of memory for workflow runs that are kept between inputs; the others are read when something happens to them")
 	c.Flags().DurationVar(&grace, "grace", 10*time.Second, "how long a stop waits for calls that are under way")
 	c.AddCommand(newStartDev())
 	return c
@@ -259,7 +265,7 @@ func serve(ctx context.Context, config node.Config, stdout io.Writer) error {
 }
 
 // ballastBytes counts as live memory to the collector and is never touched, so that it takes no memory.
-const ballastBytes = 32 << 20
+const ballastBytes = 16 << 20
 
 // ballast makes the collector run less often while the heap is small, as it is with any number of idle workflows: with
 // 15 MB live it would run every 15 MB, which takes a tenth of the server's CPU under load. A user's GOGC is left to

@@ -42,8 +42,36 @@ func TestEvictionBoundsTheCacheAndLosesNothing(t *testing.T) {
 			}
 		}
 	}
-	if s.bytes != sumSizes(s) {
-		t.Errorf("accounted %d bytes, entries have %d", s.bytes, sumSizes(s))
+	if s.live.bytes+s.ended.bytes != sumSizes(s) {
+		t.Errorf("accounted %d bytes, entries have %d", s.live.bytes+s.ended.bytes, sumSizes(s))
+	}
+	r.noErrors()
+}
+
+// Closed runs must not drive out those that still have something to do.
+func TestClosedRunsTakeTheirShareOfTheCacheOnly(t *testing.T) {
+	const open, closed = 10, 500
+	r := newRig(t, func(o *Options) { o.CacheBytes = 40 * entryBytes; o.Shards = 1 })
+	s := r.eng.Shards()[0]
+	for i := range open {
+		r.begin(wf("open%d", i))
+	}
+	for i := range closed {
+		r.begin(wf("w%d", i))
+		r.do(wf("w%d", i), signal("close"))
+		r.settle()
+	}
+	cached := 0
+	for k := range s.entries {
+		if strings.HasPrefix(string(k.Workflow), "open") {
+			cached++
+		}
+	}
+	if cached != open {
+		t.Errorf("%d of %d open runs are cached", cached, open)
+	}
+	if s.ended.bytes > s.budget/endedShare || s.ended.bytes == 0 || s.live.bytes+s.ended.bytes != sumSizes(s) {
+		t.Errorf("closed runs take %d of %d bytes, open ones %d, all together %d", s.ended.bytes, s.budget, s.live.bytes, sumSizes(s))
 	}
 	r.noErrors()
 }

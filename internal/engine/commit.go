@@ -239,11 +239,13 @@ func (s *Shard) parked() []*call {
 	return calls
 }
 
-// sorted are the entries from the least to the most recently used.
+// sorted are the entries from the least to the most recently used, closed runs first.
 func (s *Shard) sorted() []*entry {
 	var out []*entry
-	for e := s.lru.oldest; e != nil; e = e.newer {
-		out = append(out, e)
+	for _, l := range []*lru{&s.ended, &s.live} {
+		for e := l.oldest; e != nil; e = e.newer {
+			out = append(out, e)
+		}
 	}
 	return out
 }

@@ -54,6 +54,7 @@ type entry struct {
 
 	attributes   int // encoded size of memo and search attributes
 	size         int // estimate of what the entry costs
+	in           *lru
 	newer, older *entry
 }
 
@@ -147,14 +148,20 @@ func (e *entry) trim(bound int) {
 	}
 }
 
-// lru orders entries by their last use. The zero value is empty.
-type lru struct{ newest, oldest *entry }
+// lru orders entries by their last use, and knows what they cost together. The zero value is empty.
+type lru struct {
+	newest, oldest *entry
+	bytes          int
+}
 
+// touch makes e the newest, which may have been in another list.
 func (l *lru) touch(e *entry) {
 	if l.newest == e {
 		return
 	}
-	l.remove(e)
+	e.leave()
+	e.in = l
+	l.bytes += e.size
 	e.older = l.newest
 	if l.newest != nil {
 		l.newest.newer = e
@@ -165,11 +172,13 @@ func (l *lru) touch(e *entry) {
 	}
 }
 
-// remove takes e out; it need not be in.
-func (l *lru) remove(e *entry) {
-	if e.newer == nil && e.older == nil && l.newest != e {
+// leave takes e out of the list that it is in, if any.
+func (e *entry) leave() {
+	l := e.in
+	if l == nil {
 		return
 	}
+	l.bytes -= e.size
 	if e.newer != nil {
 		e.newer.older = e.older
 	} else {
@@ -180,5 +189,13 @@ func (l *lru) remove(e *entry) {
 	} else {
 		l.oldest = e.newer
 	}
-	e.newer, e.older = nil, nil
+	e.newer, e.older, e.in = nil, nil, nil
+}
+
+// resize takes note of what e costs now.
+func (e *entry) resize(size int) {
+	if e.in != nil {
+		e.in.bytes += size - e.size
+	}
+	e.size = size
 }

@@ -362,8 +362,8 @@ func (w *world) drain() {
 		if n := s.mail.pending.Load(); n != 0 {
 			w.failf("shard %d: %d calls never answered", s.id, n)
 		}
-		if s.bytes != sumSizes(s) {
-			w.failf("shard %d accounts %d bytes for %d", s.id, s.bytes, sumSizes(s))
+		if s.live.bytes+s.ended.bytes != sumSizes(s) {
+			w.failf("shard %d accounts %d bytes for %d", s.id, s.live.bytes+s.ended.bytes, sumSizes(s))
 		}
 		if len(s.entries) > 5 {
 			w.failf("shard %d: %d runs cached", s.id, len(s.entries))

@@ -37,8 +37,8 @@ type Shard struct {
 
 	workflows map[ids.WorkflowKey]*workflow
 	entries   map[ids.RunKey]*entry
-	lru       lru
-	bytes     int    // of all entries, by estimate
+	live      lru    // runs that are open, or not known yet
+	ended     lru    // closed runs: kept for those who wait for their end, and not at the cost of the others
 	budget    int    // for bytes
 	evictions uint64 // raised whenever an entry leaves
 
@@ -94,8 +94,7 @@ func (s *Shard) forget() {
 	s.gen++
 	s.workflows = make(map[ids.WorkflowKey]*workflow)
 	s.entries = make(map[ids.RunKey]*entry)
-	s.lru = lru{}
-	s.bytes = 0
+	s.live, s.ended = lru{}, lru{}
 	s.open, s.inflight = &batch{seq: s.seq}, nil
 	s.durable = s.seq - 1
 	s.watchers = make(map[ids.RunKey][]*watcher)
@@ -275,8 +274,17 @@ func (s *Shard) entry(k ids.RunKey) *entry {
 		s.entries[k] = e
 		s.resize(e)
 	}
-	s.lru.touch(e)
+	s.use(e)
 	return e
+}
+
+// use makes e the one used last among its like.
+func (s *Shard) use(e *entry) {
+	if e.state != nil && !e.state.Open() {
+		s.ended.touch(e)
+		return
+	}
+	s.live.touch(e)
 }
 
 // drop forgets an entry.
@@ -285,17 +293,17 @@ func (s *Shard) drop(e *entry) {
 		return
 	}
 	delete(s.entries, e.key)
-	s.lru.remove(e)
-	s.bytes -= e.size
+	e.leave()
 	e.wf.entries--
 	s.evictions++
 	s.dropWorkflow(e.wf)
 }
 
 func (s *Shard) resize(e *entry) {
-	n := e.measure()
-	s.bytes += n - e.size
-	e.size = n
+	e.resize(e.measure())
+	if e.in == &s.live {
+		s.use(e) // it may have ended
+	}
 }
 
 func (s *Shard) enqueue(e *entry, c *call) {
@@ -472,12 +480,20 @@ func (s *Shard) finish(c *call, answer any, err error) {
 	c.reply <- result{answer, err}
 }
 
-// evict forgets the least recently used runs while the cache is over its bound. A run with something unwritten is
-// written first and goes later.
+// endedShare is the part of the budget that closed runs may take. Whoever waits for one to close asks soon.
+const endedShare = 8
+
+// evict forgets the least recently used runs while the cache is over its bounds.
 func (s *Shard) evict() {
+	s.evictFrom(&s.ended, s.budget/endedShare)
+	s.evictFrom(&s.live, s.budget-s.ended.bytes)
+}
+
+// evictFrom brings a list down to a bound. A run with something unwritten is written first and goes later.
+func (s *Shard) evictFrom(l *lru, bound int) {
 	for range 64 {
-		e := s.lru.oldest
-		if s.bytes <= s.budget || e == nil {
+		e := l.oldest
+		if l.bytes <= bound || e == nil {
 			return
 		}
 		if e.evictable(s.durable) {
@@ -487,6 +503,6 @@ func (s *Shard) evict() {
 		if e.known && e.state != nil && !e.gone && e.unwritten() {
 			s.flush(e)
 		}
-		s.lru.touch(e)
+		s.use(e)
 	}
 }

@@ -27,6 +27,10 @@ type Config struct {
 	// HTTPAnyPort takes a free port for HTTP if the one it names is in use.
 	HTTPAnyPort bool
 
+	// CacheBytes bounds, by estimate, the memory of workflow runs that are kept between inputs; those beyond are read from the
+	// store when something happens to them. 0: 32 MiB, some 12,000 idle runs.
+	CacheBytes int
+
 	// Namespaces are made at the start if they are missing, beside "default", which is made once.
 	Namespaces []string
 	// SearchAttributes are defined at the start in "default" and in Namespaces, if they are missing.

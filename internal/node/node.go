@@ -91,7 +91,7 @@ func New(ctx context.Context, c Config) (_ *Node, err error) {
 	m.Register(metrics.NewQueues(backlog.Queues, n.queues.Describe, n.namespaceName, c.Log))
 	n.engine, err = engine.New(n.store, engine.Options{
 		Limits: c.Limits, Namespaces: namespaces{n.namespaces}, Sink: n.queues, Observer: m.Engine(n.namespaceName), Logger: c.Log,
-		Shards: shards(runtime.GOMAXPROCS(0)),
+		CacheBytes: c.CacheBytes, Shards: shards(runtime.GOMAXPROCS(0)),
 	})
 	if err != nil {
 		return nil, err

@@ -12,7 +12,7 @@ import (
 // Options configure a store. The zero value suits a small server.
 type Options struct {
 	// MemtableBytes is how much is gathered in memory before it is written as a table; up to four are in memory at once.
-	// It is also about how much log a start has to replay. Default 16 MiB.
+	// It is also about how much log a start has to replay. Default 8 MiB.
 	MemtableBytes int
 	// CacheBytes bounds the cache of uncompressed blocks. Default 16 MiB.
 	CacheBytes int
@@ -26,7 +26,7 @@ type Options struct {
 }
 
 const (
-	defaultMemtable = 16 << 20
+	defaultMemtable = 8 << 20
 	defaultCache    = 16 << 20
 	maxMemtables    = 4 // in memory before writes wait for a flush
 )

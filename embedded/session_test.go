@@ -11,6 +11,7 @@ import (
 	"github.com/perdure/perdure/client"
 	"github.com/perdure/perdure/embedded"
 	"github.com/perdure/perdure/worker"
+	"github.com/perdure/perdure/workflow"
 )
 
 // counted is a listener's address in front of a server, and how many connections came through.
@@ -213,5 +214,57 @@ func TestAStopEndsSessionsInTime(t *testing.T) {
 	}
 	if err := <-waited; err != nil {
 		t.Error(err)
+	}
+}
+
+// Asked answers a query after its end.
+type Asked struct{}
+
+func (*Asked) Run(workflow.Context) error { return nil }
+
+// Who is a query.
+func (*Asked) Who(workflow.ReadContext) (string, error) { return "me", nil }
+
+// TestAWorkerThatStopsTakesNothingAlong: its successor gets what comes in the moment of the change. Polls that were cancelled on
+// the worker's side only took one of ten queries along.
+func TestAWorkerThatStopsTakesNothingAlong(t *testing.T) {
+	db, err := embedded.Open(t.Context(), embedded.Options{Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for name, o := range map[string]client.Options{"session": {}, "single calls": {NoSession: true}} {
+		o.Address = db.Addr()
+		c, err := client.Dial(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		begin := func() *worker.Worker {
+			w := worker.New(c, name, worker.Options{})
+			worker.Workflow[*Asked](w)
+			if err := w.Start(); err != nil {
+				t.Fatal(err)
+			}
+			return w
+		}
+		w := begin()
+		defer func() { w.Stop() }()
+		h, err := client.StartVoid0(t.Context(), db.Client(), (*Asked).Run, client.StartOptions{TaskQueue: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.Result(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 50 {
+			w.Stop()
+			w = begin()
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // half of what a lost task would take
+			if got, err := client.Query(ctx, h, (*Asked).Who); err != nil || got != "me" {
+				t.Errorf("%s: query %d: %q, %v", name, i, got, err)
+			}
+			cancel()
+		}
 	}
 }

@@ -28,7 +28,7 @@ type activityTask = workflowservice.PollActivityTaskQueueResponse
 func (w *Worker) pollActivity(ctx context.Context) (polled, error) {
 	task, err := w.client.Service().PollActivityTaskQueue(ctx, &workflowservice.PollActivityTaskQueueRequest{
 		Namespace: w.client.Namespace(), Identity: w.client.Identity(),
-		TaskQueue: &taskqueuepb.TaskQueue{Name: w.queue, Kind: enumspb.TASK_QUEUE_KIND_NORMAL},
+		TaskQueue: &taskqueuepb.TaskQueue{Name: w.queue, Kind: enumspb.TASK_QUEUE_KIND_NORMAL}, WorkerInstanceKey: w.key,
 	})
 	if err != nil || len(task.GetTaskToken()) == 0 {
 		w.meters.activityEmpty.Add(1)

@@ -160,6 +160,11 @@ func (s *slots) show() {
 // take waits for a slot; false when the worker stops.
 func (s *slots) take(stop <-chan struct{}) bool {
 	select {
+	case <-stop: // comes first: one more poll would take a task along
+		return false
+	default:
+	}
+	select {
 	case <-stop:
 		return false
 	case s.free <- struct{}{}:

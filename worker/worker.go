@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/uuid"
 	commonpb "go.temporal.io/api/common/v1"
+	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	taskqueuepb "go.temporal.io/api/taskqueue/v1"
 	"go.temporal.io/api/workflowservice/v1"
@@ -76,6 +77,7 @@ type Worker struct {
 	client   Client
 	queue    string
 	sticky   string
+	key      string // names this worker to the server, which ends its polls when it stops
 	o        Options
 	registry *Registry
 	env      *flow.Env
@@ -100,7 +102,8 @@ type Worker struct {
 func New(c Client, taskQueue string, o Options) *Worker {
 	host, _ := os.Hostname()
 	w := &Worker{client: c, queue: taskQueue, o: o.withDefaults(), registry: newRegistry(), log: c.Logger(), stop: make(chan struct{})}
-	w.sticky = fmt.Sprintf("%s:%s", host, uuid.NewString())
+	w.key = uuid.NewString()
+	w.sticky = fmt.Sprintf("%s:%s", host, w.key)
 	w.metrics = metrics.With(c.Metrics(), metrics.Tag{Key: metrics.TaskQueue, Value: taskQueue})
 	w.meters = newMeters(w.metrics)
 	w.cache = newCache(w.o.MaxCachedRuns, w.meters)
@@ -195,6 +198,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	return nil
 }
 
+// pollsEnd is how long Stop waits for the server to end polls.
+const pollsEnd = 200 * time.Millisecond
+
 // Stop polls no more, finishes the tasks at hand, gives activities StopTimeout and returns when all is quiet.
 func (w *Worker) Stop() {
 	w.stopped.Do(func() {
@@ -202,10 +208,16 @@ func (w *Worker) Stop() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		_, _ = w.client.Service().ShutdownWorker(ctx, &workflowservice.ShutdownWorkerRequest{
 			Namespace: w.client.Namespace(), StickyTaskQueue: w.sticky, Identity: w.client.Identity(), Reason: "graceful stop",
+			WorkerInstanceKey: w.key, TaskQueue: w.queue,
+			TaskQueueTypes: []enumspb.TaskQueueType{enumspb.TASK_QUEUE_TYPE_WORKFLOW, enumspb.TASK_QUEUE_TYPE_ACTIVITY},
 		})
 		cancel()
-		w.endPolls()
+		// The server ends the polls. One that is cancelled from here may have met a task on the way, which is lost until it
+		// times out: so that is for servers that know no better.
+		late := time.AfterFunc(pollsEnd, w.endPolls)
 		w.polling.Wait()
+		late.Stop()
+		w.endPolls()
 		timer := time.AfterFunc(w.o.StopTimeout, w.endActs)
 		w.tasks.Wait()
 		timer.Stop()
@@ -217,7 +229,7 @@ func (w *Worker) Stop() {
 func (w *Worker) pollWorkflow(ctx context.Context, queue string, sticky bool) (polled, error) {
 	request := &workflowservice.PollWorkflowTaskQueueRequest{
 		Namespace: w.client.Namespace(), Identity: w.client.Identity(), TaskQueue: &taskqueuepb.TaskQueue{Name: queue, Kind: 1},
-		WorkerVersionCapabilities: &commonpb.WorkerVersionCapabilities{BuildId: w.o.BuildID},
+		WorkerVersionCapabilities: &commonpb.WorkerVersionCapabilities{BuildId: w.o.BuildID}, WorkerInstanceKey: w.key,
 	}
 	if sticky {
 		request.TaskQueue.Kind, request.TaskQueue.NormalName = 2, w.queue

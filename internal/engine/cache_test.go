@@ -76,6 +76,35 @@ func TestClosedRunsTakeTheirShareOfTheCacheOnly(t *testing.T) {
 	r.noErrors()
 }
 
+// A closed run that is too large for the share of closed ones is read page after page, and loaded once.
+func TestAClosedRunThatIsReadStays(t *testing.T) {
+	r := newRig(t, func(o *Options) { o.CacheBytes = 40 * entryBytes; o.Shards = 1 })
+	s := r.eng.Shards()[0]
+	for i := range 50 {
+		run := r.begin(wf("w%d", i))
+		r.do(wf("w%d", i), signal("close"))
+		r.settle()
+		s.budget = 4 * entryBytes // no closed run has room
+		s.evict()
+		if s.entries[wf("w%d", i).Run(run)] != nil {
+			t.Fatal("the run is cached, so that the test shows nothing")
+		}
+		for range 3 {
+			if _, _, err := r.events(HistoryQuery{Run: wf("w%d", i).Run(run)}); err != nil {
+				t.Fatal(err)
+			}
+			s.evict()
+			if e := s.entries[wf("w%d", i).Run(run)]; e == nil || e.in != &s.live {
+				t.Fatalf("run %d is not kept while it is read", i)
+			}
+		}
+		if len(s.entries) > 5 {
+			t.Fatalf("%d runs cached", len(s.entries))
+		}
+	}
+	r.noErrors()
+}
+
 func sumSizes(s *Shard) int {
 	n := 0
 	for _, e := range s.entries {

@@ -52,7 +52,8 @@ type entry struct {
 	born   uint64 // batch in which it came to be; zero: before it was loaded
 	draft  *draft // this run's part of the open batch
 
-	attributes   int // encoded size of memo and search attributes
+	read         bool // closed when it was loaded: somebody looks at it
+	attributes   int  // encoded size of memo and search attributes
 	size         int // estimate of what the entry costs
 	in           *lru
 	newer, older *entry

@@ -38,7 +38,7 @@ type Shard struct {
 	workflows map[ids.WorkflowKey]*workflow
 	entries   map[ids.RunKey]*entry
 	live      lru    // runs that are open, or not known yet
-	ended     lru    // closed runs: kept for those who wait for their end, and not at the cost of the others
+	ended     lru    // runs that have closed since: kept for those who wait for their end, and not at the cost of the others
 	budget    int    // for bytes
 	evictions uint64 // raised whenever an entry leaves
 
@@ -278,9 +278,10 @@ func (s *Shard) entry(k ids.RunKey) *entry {
 	return e
 }
 
-// use makes e the one used last among its like.
+// use makes e the one used last among its like. A closed run that was loaded has a reader, who may want page after page: it
+// stays as long as any other.
 func (s *Shard) use(e *entry) {
-	if e.state != nil && !e.state.Open() {
+	if e.state != nil && !e.state.Open() && !e.read {
 		s.ended.touch(e)
 		return
 	}
@@ -388,6 +389,7 @@ func (s *Shard) loaded(e *entry, st *execution.State, err error) {
 func (s *Shard) install(e *entry, st *execution.State) {
 	e.state, e.known = st, true
 	if st != nil {
+		e.read = !st.Open()
 		e.measureAttributes()
 		s.timers.feed(e, false)
 	}

@@ -54,7 +54,7 @@ type entry struct {
 
 	read         bool // closed when it was loaded: somebody looks at it
 	attributes   int  // encoded size of memo and search attributes
-	size         int // estimate of what the entry costs
+	size         int  // estimate of what the entry costs
 	in           *lru
 	newer, older *entry
 }

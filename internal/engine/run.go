@@ -91,19 +91,26 @@ func (w *writer) stop() {
 	w.wg.Wait()
 }
 
-// readers runs jobs on up to max goroutines, which end when there is nothing to do. Its queue is bounded by what is
-// submitted: inputs, due timers and deliveries each have their bounds.
+// readers runs jobs on up to max goroutines, which wait for more when there is nothing to do: their stacks have grown by
+// then, which costs more than a read that memory can answer. Its queue is bounded by what is submitted: inputs, due
+// timers and deliveries each have their bounds.
 type readers struct {
 	max int
 	wg  sync.WaitGroup
 
 	mu      sync.Mutex
+	more    sync.Cond // of mu: queue has something, or stopped
 	queue   []func()
 	running int
+	waiting int
 	stopped bool
 }
 
-func newReaders(limit int) *readers { return &readers{max: limit} }
+func newReaders(limit int) *readers {
+	r := &readers{max: limit}
+	r.more.L = &r.mu
+	return r
+}
 
 func (r *readers) do(job func()) {
 	r.mu.Lock()
@@ -112,7 +119,9 @@ func (r *readers) do(job func()) {
 		return
 	}
 	r.queue = append(r.queue, job)
-	if r.running < r.max {
+	if r.waiting >= len(r.queue) {
+		r.more.Signal()
+	} else if r.running < r.max {
 		r.running++
 		r.wg.Go(r.work)
 	}
@@ -131,8 +140,12 @@ func (r *readers) work() {
 func (r *readers) next() func() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.queue) == 0 || r.stopped {
-		r.running--
+	for len(r.queue) == 0 && !r.stopped {
+		r.waiting++
+		r.more.Wait()
+		r.waiting--
+	}
+	if r.stopped {
 		return nil
 	}
 	job := r.queue[0]
@@ -147,6 +160,7 @@ func (r *readers) next() func() {
 func (r *readers) stop() {
 	r.mu.Lock()
 	r.stopped = true
+	r.more.Broadcast()
 	r.mu.Unlock()
 	r.wg.Wait()
 }

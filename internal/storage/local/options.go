@@ -56,7 +56,7 @@ func (s *Store) pebbleOptions() *pebble.Options {
 		EventListener:               s.events(),
 		FormatMajorVersion:          engineFormat,
 		FS:                          s.opts.fs,
-		L0CompactionThreshold:       2,
+		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       32,
 		Lock:                        s.dirLock,
 		Logger:                      logger{s.log},

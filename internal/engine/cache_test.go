@@ -105,6 +105,26 @@ func TestAClosedRunThatIsReadStays(t *testing.T) {
 	r.noErrors()
 }
 
+// A run that is larger than the cache is loaded once, and then stays for as long as it is the one that is used.
+func TestARunLargerThanTheCacheStaysWhileItIsUsed(t *testing.T) {
+	r := newRig(t, func(o *Options) { o.CacheBytes = 1; o.Shards = 1 })
+	s := r.eng.Shards()[0]
+	run := r.begin(wf("large"))
+	for range 10 {
+		r.do(wf("large"), signal("add"))
+		r.settle()
+		if e := s.entries[wf("large").Run(run)]; e == nil || e.size <= s.budget {
+			t.Fatalf("the run is not cached, or not larger than %d", s.budget)
+		}
+	}
+	r.begin(wf("next"))
+	r.settle()
+	if len(s.entries) != 1 || s.entries[wf("large").Run(run)] != nil {
+		t.Errorf("%d runs cached after another was used", len(s.entries))
+	}
+	r.noErrors()
+}
+
 func sumSizes(s *Shard) int {
 	n := 0
 	for _, e := range s.entries {

@@ -98,6 +98,7 @@ func (e *entry) evictable(durable uint64) bool {
 const (
 	entryBytes   = 2 << 10 // header, start record and bookkeeping
 	pendingBytes = 512     // one pending thing
+	requestBytes = 192     // one request ID
 	chunkBytes   = 80      // a chunk beside its bytes
 	noteBytes    = 256     // a note that is not staged
 )
@@ -110,8 +111,8 @@ func (e *entry) measure() int {
 		return n
 	}
 	pending := st.Activities.Len() + st.Timers.Len() + st.Children.Len() + st.Cancels.Len() + st.Signals.Len() +
-		st.Requests.Len() + st.Updates.Len() + st.Volatile.Updates.Len() + st.Volatile.Queries.Len()
-	return n + pending*pendingBytes + int(st.Info.BufferedBytes)*2 + len(st.Info.ResetPoints)
+		st.Updates.Len() + st.Volatile.Updates.Len() + st.Volatile.Queries.Len()
+	return n + pending*pendingBytes + st.Requests.Len()*requestBytes + int(st.Info.BufferedBytes)*2 + len(st.Info.ResetPoints)
 }
 
 func (e *entry) measureAttributes() {

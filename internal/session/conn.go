@@ -28,8 +28,10 @@ const (
 	maxAge = 4 * time.Minute
 
 	openTimeout = 5 * time.Second
-	retryMin    = time.Second
-	retryMax    = 30 * time.Second
+	// lasted is how long a session has to have lived for its end to count as one of its own, and not as a failure to open.
+	lasted   = 30 * time.Second
+	retryMin = time.Second
+	retryMax = 30 * time.Second
 )
 
 // Options of a Conn.
@@ -101,6 +103,9 @@ func (c *Conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method stri
 
 // Invoke implements grpc.ClientConnInterface.
 func (c *Conn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	if err := ctx.Err(); err != nil {
+		return status.FromContextError(err).Err()
+	}
 	s := c.use()
 	request, ok := args.(proto.Message)
 	into, ok2 := reply.(proto.Message)
@@ -111,19 +116,19 @@ func (c *Conn) Invoke(ctx context.Context, method string, args, reply any, opts 
 	if err != nil {
 		return status.Errorf(codes.Internal, "encode the request of %s: %v", method, err)
 	}
-	if len(message) > maxRequest {
+	call := &sessionpb.Call{Method: method, Message: message}
+	if md, ok := metadata.FromOutgoingContext(ctx); ok {
+		call.Headers = toHeaders(md)
+	}
+	if len(message)+headerSize(call.Headers) > maxRequest {
 		return c.o.Plain.Invoke(ctx, method, args, reply, opts...)
 	}
-	call := &sessionpb.Call{Method: method, Message: message}
 	if deadline, ok := ctx.Deadline(); ok {
 		left := time.Until(deadline)
 		if left <= 0 {
 			return status.FromContextError(context.DeadlineExceeded).Err()
 		}
 		call.TimeoutNs = uint64(left)
-	}
-	if md, ok := metadata.FromOutgoingContext(ctx); ok {
-		call.Headers = toHeaders(md)
 	}
 	w := waiters.Get().(*waiter)
 	if !s.begin(call, w) {
@@ -220,13 +225,15 @@ func (c *Conn) open() {
 		s.cancel()
 		return
 	default:
-		c.wait = retryMin
 		c.current = s
 		c.work.Go(s.receive)
 		c.work.Go(s.write)
 	}
 	c.mu.Unlock()
 	if err != nil {
+		if status.Code(err) == codes.Unimplemented && old != nil {
+			old.retire() // it would be cut off when it is too old
+		}
 		if c.ctx.Err() == nil {
 			c.o.Log.Debug("no session with the server: calls go one by one", "error", err)
 		}
@@ -257,7 +264,7 @@ func (c *Conn) dial() (*clientStream, error) {
 		return nil, err
 	}
 	s := &clientStream{
-		owner: c, stream: stream, out: newOutbox[*sessionpb.Call](), waiting: make(map[uint64]*waiter),
+		owner: c, stream: stream, out: newOutbox[*sessionpb.Call](), waiting: make(map[uint64]*waiter), begun: time.Now(),
 		cancel: func() { cancel(); _ = conn.Close() },
 	}
 	s.aging = time.AfterFunc(c.o.age, func() { c.renew(s) })
@@ -289,13 +296,21 @@ func (c *Conn) renew(s *clientStream) {
 	}
 }
 
-// leave makes s take no more calls.
+// leave makes s take no more calls. If it has not lasted, something on the way does not like sessions, and the next one is
+// tried later each time.
 func (c *Conn) leave(s *clientStream) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.current == s {
-		c.current = nil
+	if c.current != s {
+		return
 	}
+	c.current = nil
+	if time.Since(s.begun) >= lasted {
+		c.wait = retryMin
+		return
+	}
+	c.retryAt = time.Now().Add(c.wait)
+	c.wait = min(2*c.wait, retryMax)
 }
 
 // clientStream is one session.
@@ -305,6 +320,7 @@ type clientStream struct {
 	out    *outbox[*sessionpb.Call] // a call without a method is a cancel
 	cancel func()                   // of the stream and its connection
 	aging  *time.Timer
+	begun  time.Time
 
 	mu      sync.Mutex
 	last    uint64
@@ -415,7 +431,7 @@ func (s *clientStream) write() {
 	for {
 		done := s.isDone() // before the last look
 		items := s.out.take(spare)
-		err := frames(items, func(c *sessionpb.Call) int { return len(c.Message) + len(c.Method) + 32 }, func(part []*sessionpb.Call) error {
+		err := frames(items, func(c *sessionpb.Call) int { return len(c.Message) + len(c.Method) + headerSize(c.Headers) + 32 }, func(part []*sessionpb.Call) error {
 			frame.Calls, frame.Cancels = frame.Calls[:0], frame.Cancels[:0]
 			for _, c := range part {
 				if c.Method == "" {

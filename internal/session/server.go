@@ -27,6 +27,8 @@ const (
 	maxCalls = 16384
 	// maxIdle bounds the goroutines that wait for the next call of a stream, with stacks that have grown already.
 	maxIdle = 256
+	// maxUnsent bounds the answers that wait for a client to read. One that does not is sent away.
+	maxUnsent = 64 << 20
 )
 
 // Server is the service. Safe for concurrent use.
@@ -91,7 +93,9 @@ func (s *Server) Open(stream grpc.BidiStreamingServer[sessionpb.ClientFrame, ses
 	st.calls.Wait()
 	st.ended.Store(true)
 	st.out.ring()
-	<-written
+	if err == nil {
+		<-written
+	} // else it may wait for a client that does not read, until the stream ends with this function
 	cancel()
 	return err
 }
@@ -104,7 +108,8 @@ type serverStream struct {
 	work    chan *job // to a goroutine that waits
 	calls   sync.WaitGroup
 	read    chan struct{} // closed when no more calls come
-	running atomic.Int64
+	running atomic.Int64  // calls whose answer has not left
+	unsent  atomic.Int64  // bytes in out
 	idle    atomic.Int64
 	closing atomic.Bool // calls are refused, and the client has to be told
 	ended   atomic.Bool // nothing will be added to out
@@ -130,6 +135,9 @@ func (st *serverStream) receive() error {
 		}
 		for _, c := range frame.Calls {
 			st.begin(c)
+		}
+		if st.unsent.Load() > maxUnsent {
+			return status.Error(codes.ResourceExhausted, "the session has calls and does not read their answers")
 		}
 		for _, id := range frame.Cancels {
 			st.mu.Lock()
@@ -164,7 +172,7 @@ func (st *serverStream) begin(c *sessionpb.Call) {
 	j.ctx = grpc.NewContextWithServerTransportStream(st.ctx, j.headers)
 	if len(c.Headers) > 0 {
 		common, _ := metadata.FromIncomingContext(j.ctx)
-		j.ctx = metadata.NewIncomingContext(j.ctx, metadata.Join(common, fromHeaders(c.Headers)))
+		j.ctx = metadata.NewIncomingContext(j.ctx, metadata.Join(fromHeaders(c.Headers), common))
 	}
 	if c.TimeoutNs > 0 {
 		j.ctx, j.cancel = context.WithTimeout(j.ctx, time.Duration(min(c.TimeoutNs, 1<<62)))
@@ -185,14 +193,24 @@ func (st *serverStream) begin(c *sessionpb.Call) {
 
 func (st *serverStream) refuse(c *sessionpb.Call, s *status.Status) {
 	b, _ := proto.Marshal(s.Proto()) // of two fields that are well formed
-	st.out.add(&sessionpb.Answer{Id: c.Id, Status: b})
+	st.running.Add(1)
+	st.reply(&sessionpb.Answer{Id: c.Id, Status: b})
+}
+
+// reply has an answer sent.
+func (st *serverStream) reply(a *sessionpb.Answer) {
+	st.unsent.Add(int64(answerSize(a)))
+	st.out.add(a)
+}
+
+func answerSize(a *sessionpb.Answer) int {
+	return len(a.Message) + len(a.Status) + headerSize(a.Headers) + 16
 }
 
 // serve ends j, and then others for as long as few goroutines wait for them.
 func (st *serverStream) serve(j *job) {
 	for j != nil {
-		st.out.add(st.answer(j))
-		st.running.Add(-1)
+		st.reply(st.answer(j))
 		st.calls.Done()
 		j = nil
 		if st.idle.Add(1) <= maxIdle {
@@ -238,8 +256,13 @@ func (st *serverStream) write() error {
 				return err
 			}
 		}
-		err := frames(items, func(a *sessionpb.Answer) int { return len(a.Message) + 16 }, func(part []*sessionpb.Answer) error {
-			return st.stream.Send(&sessionpb.ServerFrame{Answers: part})
+		err := frames(items, answerSize, func(part []*sessionpb.Answer) error {
+			err := st.stream.Send(&sessionpb.ServerFrame{Answers: part})
+			for _, a := range part {
+				st.unsent.Add(-int64(answerSize(a)))
+			}
+			st.running.Add(-int64(len(part)))
+			return err
 		})
 		if err != nil {
 			return err

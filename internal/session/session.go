@@ -79,6 +79,13 @@ func frames[T any](items []T, size func(T) int, send func([]T) error) error {
 	return nil
 }
 
+func headerSize(headers []*sessionpb.Header) (n int) {
+	for _, h := range headers {
+		n += len(h.Name) + len(h.Value) + 8
+	}
+	return n
+}
+
 func toHeaders(md metadata.MD) []*sessionpb.Header {
 	if len(md) == 0 {
 		return nil

@@ -391,6 +391,35 @@ func TestASessionThatCannotBeRenewedYetIsRenewedLater(t *testing.T) {
 	}
 }
 
+func TestASessionThatDoesNotLastIsNotOpenedAgainAtOnce(t *testing.T) {
+	w := newWorld(t, echo, nil)
+	w.server.Drain() // ends this session and each that comes
+	plain := 0
+	for deadline := time.Now().Add(300 * time.Millisecond); time.Now().Before(deadline); {
+		if got, _ := w.call(t.Context(), "x"); got == "plain" {
+			plain++
+		}
+	}
+	if n := w.dials.Load(); n > 2 || plain == 0 {
+		t.Errorf("%d dials in 0.3 s, %d plain calls", n, plain)
+	}
+}
+
+func TestACallThatIsCancelledAlreadyIsNotMade(t *testing.T) {
+	w := newWorld(t, nil, nil)
+	w.handle = w.waits
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 {
+		if _, err := w.call(ctx, "x"); status.Code(err) != codes.Canceled {
+			t.Fatalf("got %v", err)
+		}
+	}
+	if len(w.events) != 0 {
+		t.Error("the server was called")
+	}
+}
+
 func TestCloseEndsCallsAndLeavesNothing(t *testing.T) {
 	w := newWorld(t, nil, nil)
 	w.handle = w.waits

@@ -44,7 +44,8 @@ type Options struct {
 	Headers metadata.MD
 	Log     *slog.Logger
 
-	age time.Duration // tests; 0: maxAge
+	age    time.Duration // tests; 0: maxAge
+	opened func()        // tests: an attempt to open has ended
 }
 
 // Conn is a connection whose unary calls share a stream while there is one. Safe for concurrent use.
@@ -206,6 +207,9 @@ func (c *Conn) use() *clientStream {
 
 // open makes the next session and takes the place of the current one, which ends after its last answer.
 func (c *Conn) open() {
+	if c.o.opened != nil {
+		defer c.o.opened()
+	}
 	s, err := c.dial()
 	c.mu.Lock()
 	c.opening = false

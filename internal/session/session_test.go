@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -47,6 +48,7 @@ type world struct {
 	conn    *Conn
 	dials   atomic.Int64
 	events  chan string // what handlers saw
+	opened  chan struct{}
 }
 
 func echo(_ context.Context, _ string, message []byte) (proto.Message, error) {
@@ -72,7 +74,7 @@ func newWorld(t *testing.T, handle Handler, change func(*Options)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, handle: handle, address: l.Addr().String(), plain: new(plainConn), events: make(chan string, 100)}
+	w := &world{t: t, handle: handle, address: l.Addr().String(), plain: new(plainConn), events: make(chan string, 100), opened: make(chan struct{}, 100)}
 	w.serve(l)
 	o := Options{Plain: w.plain, Headers: metadata.Pairs("common", "all"), Dial: func() (*grpc.ClientConn, error) {
 		w.dials.Add(1)
@@ -81,7 +83,9 @@ func newWorld(t *testing.T, handle Handler, change func(*Options)) *world {
 	if change != nil {
 		change(&o)
 	}
+	o.opened = func() { w.opened <- struct{}{} }
 	w.conn = New(t.Context(), o)
+	<-w.opened
 	t.Cleanup(func() {
 		w.conn.Close()
 		w.grpc.Stop()
@@ -267,21 +271,18 @@ func TestAServerWithoutSessionsIsAskedOnce(t *testing.T) {
 	}
 }
 
-// carried waits until calls go over a session again.
+// carried wants calls to go over a session again after the next attempt to open one.
 func (w *world) carried() {
 	w.t.Helper()
 	w.conn.mu.Lock()
 	w.conn.retryAt = time.Time{}
 	w.conn.mu.Unlock()
-	for deadline := time.Now().Add(20 * time.Second); ; {
-		got, err := w.call(w.t.Context(), "x")
-		if err == nil && got == "re: x" {
-			return
-		}
-		if time.Now().After(deadline) {
-			w.t.Fatalf("got %s, %v", got, err)
-		}
-		time.Sleep(time.Millisecond)
+	if got, err := w.call(w.t.Context(), "x"); got != "plain" || err != nil {
+		w.t.Fatalf("got %s, %v", got, err)
+	}
+	<-w.opened
+	if got, err := w.call(w.t.Context(), "x"); got != "re: x" || err != nil {
+		w.t.Fatalf("got %s, %v", got, err)
 	}
 }
 
@@ -402,6 +403,48 @@ func TestASessionThatDoesNotLastIsNotOpenedAgainAtOnce(t *testing.T) {
 	}
 	if n := w.dials.Load(); n > 2 || plain == 0 {
 		t.Errorf("%d dials in 0.3 s, %d plain calls", n, plain)
+	}
+}
+
+func TestAClientThatDoesNotReadIsSentAway(t *testing.T) {
+	w := newWorld(t, nil, nil)
+	const size = 4 << 20
+	var answered atomic.Int64
+	w.handle = func(context.Context, string, []byte) (proto.Message, error) {
+		answered.Add(1)
+		return wrapperspb.String(strings.Repeat("x", size)), nil
+	}
+	conn, err := grpc.NewClient(w.address, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(2*size)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	stream, err := sessionpb.NewSessionServiceClient(conn).Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Header(); err != nil { // the server has it
+		t.Fatal(err)
+	}
+	open := func() bool {
+		w.server.mu.Lock()
+		defer w.server.mu.Unlock()
+		return len(w.server.streams) == 2 // with that of w.conn
+	}
+	const most = 4 * maxUnsent / size
+	for id := int64(1); id <= most; id++ {
+		if stream.Send(&sessionpb.ClientFrame{Calls: []*sessionpb.Call{{Id: uint64(id), Method: "/test/Method"}}}) != nil {
+			break // the stream has ended
+		}
+		for answered.Load() < id && open() {
+			runtime.Gosched()
+		}
+	}
+	for err == nil {
+		_, err = stream.Recv()
+	}
+	if n := answered.Load(); status.Code(err) != codes.ResourceExhausted || n > most/2 {
+		t.Errorf("after %d answers of %d bytes: %v", n, size, err)
 	}
 }
 

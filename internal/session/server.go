@@ -211,6 +211,7 @@ func answerSize(a *sessionpb.Answer) int {
 func (st *serverStream) serve(j *job) {
 	for j != nil {
 		st.reply(st.answer(j))
+		st.forget(j)
 		st.calls.Done()
 		j = nil
 		if st.idle.Add(1) <= maxIdle {
@@ -223,12 +224,16 @@ func (st *serverStream) serve(j *job) {
 	}
 }
 
-func (st *serverStream) answer(j *job) *sessionpb.Answer {
-	response, err := st.handle(j.ctx, j.call.Method, j.call.Message)
+// forget follows the reply: whoever finds no call here finds every answer counted.
+func (st *serverStream) forget(j *job) {
 	st.mu.Lock()
 	delete(st.cancels, j.call.Id)
 	st.mu.Unlock()
 	j.cancel()
+}
+
+func (st *serverStream) answer(j *job) *sessionpb.Answer {
+	response, err := st.handle(j.ctx, j.call.Method, j.call.Message)
 	answer := &sessionpb.Answer{Id: j.call.Id, Headers: toHeaders(j.headers.Header())}
 	if err == nil {
 		answer.Message, err = proto.Marshal(response)

@@ -426,6 +426,17 @@ func TestAClientThatDoesNotReadIsSentAway(t *testing.T) {
 	if _, err := stream.Header(); err != nil { // the server has it
 		t.Fatal(err)
 	}
+	answering := func() bool { // false once all answers are counted as unsent, and when the stream has ended
+		w.server.mu.Lock()
+		defer w.server.mu.Unlock()
+		calls := 0
+		for st := range w.server.streams {
+			st.mu.Lock()
+			calls += len(st.cancels)
+			st.mu.Unlock()
+		}
+		return calls > 0
+	}
 	open := func() bool {
 		w.server.mu.Lock()
 		defer w.server.mu.Unlock()
@@ -436,7 +447,7 @@ func TestAClientThatDoesNotReadIsSentAway(t *testing.T) {
 		if stream.Send(&sessionpb.ClientFrame{Calls: []*sessionpb.Call{{Id: uint64(id), Method: "/test/Method"}}}) != nil {
 			break // the stream has ended
 		}
-		for answered.Load() < id && open() {
+		for (answered.Load() < id || answering()) && open() {
 			runtime.Gosched()
 		}
 	}

@@ -298,6 +298,7 @@ func TestS230_BatchRequestsThatMakeNoSense(t *testing.T) {
 			r.refused(err, codes.AlreadyExists, fmt.Sprintf("batch operation %q already exists", job))
 		}
 		r.startBatch(batchOf("slow", signalAll, slowly, named("w", "x", "y")))
+		r.settle()    // w is signalled; for the others it waits
 		again("slow") // while it is running,
 		r.ok(r.stopBatch("slow"))
 		again("slow") // once it is stopped,

@@ -569,15 +569,25 @@ func (c *clients) goHome() {
 	}
 }
 
-// probe makes calls that have to be answered: there is a worker, and no fault.
+// probe makes calls that have to be answered: there is a worker, and no fault. The one that is left is an owner before the
+// end of faults, which an idle shard learns of only now: then it probes again.
 func (c *clients) probe(key ids.WorkflowKey) {
 	r := c.s.audit.openRunOf(key)
 	if r == nil {
 		return
 	}
+	stolen, again := c.s.disk.stolen[c.s.shardOf(key)], false
 	answered := func(what string) func(any, error) {
 		_, end := c.begin("%s of %s", what, short(r.key))
 		return func(_ any, err error) {
+			if stolen && isKind(err, execution.Unavailable) {
+				if !again {
+					c.s.after(10*time.Second, func() { c.probe(key) })
+				}
+				again = true
+				end()
+				return
+			}
 			if err != nil && !isKind(err, execution.NotFound) {
 				c.s.fail("%s of %s: %v, though nothing fails any more", what, short(r.key), err)
 			}
@@ -586,10 +596,10 @@ func (c *clients) probe(key ids.WorkflowKey) {
 	}
 	for range 3 {
 		id := c.s.id("update")
-		done, again := answered("update "+id), answered("poll of update "+id)
+		done, polled := answered("update "+id), answered("poll of update "+id)
 		c.s.rpc(c.sendUpdate(key, r.key.Run, id, enumspb.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_COMPLETED), func(answer any, err error) {
 			done(answer, err)
-			c.s.rpc(c.sendPoll(knownUpdate{r.key, id}, enumspb.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_COMPLETED), again)
+			c.s.rpc(c.sendPoll(knownUpdate{r.key, id}, enumspb.UPDATE_WORKFLOW_EXECUTION_LIFECYCLE_STAGE_COMPLETED), polled)
 		})
 	}
 	for _, u := range c.updates {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/perdure/perdure/internal/ids"
+	"github.com/perdure/perdure/internal/record"
 	"github.com/perdure/perdure/internal/storage"
 	"github.com/perdure/perdure/internal/storage/mem"
 )
@@ -76,8 +77,7 @@ func (s *sim) disaster() {
 	case is(f.stale):
 		shard := ids.ShardID(s.rng.IntN(s.conf.shards))
 		s.say("another owner takes shard %d", shard)
-		_, _ = s.disk.mem.Acquire(context.Background(), shard)
-		s.disk.settle()
+		s.disk.steal(shard)
 	case is(f.noReads):
 		s.say("reads fail for a while")
 		s.disk.noReads, s.disk.readsFailed = true, true
@@ -99,6 +99,11 @@ func (s *sim) disaster() {
 			}
 		})
 	}
+}
+
+// shardOf is the shard of a workflow, as the engine divides them.
+func (s *sim) shardOf(key ids.WorkflowKey) ids.ShardID {
+	return ids.ShardID(record.TimerGroup(key.Slot()) * s.conf.shards / record.TimerGroups)
 }
 
 // crash kills the node, which comes back some time later.
@@ -148,7 +153,15 @@ type disk struct {
 	outcome     mem.Outcome
 	landed      []*storage.Batch // since the last call
 	noReads     bool
-	readsFailed bool // ever
+	readsFailed bool                 // ever
+	stolen      map[ids.ShardID]bool // by another owner; the shard learns of it when it writes, however late
+}
+
+// steal lets another owner have a shard.
+func (d *disk) steal(shard ids.ShardID) {
+	_, _ = d.mem.Acquire(context.Background(), shard)
+	d.stolen[shard] = true
+	d.settle()
 }
 
 func (d *disk) choose(*storage.Batch) mem.Outcome {
@@ -195,20 +208,20 @@ func (d *disk) Acquire(ctx context.Context, shard ids.ShardID) (ids.Epoch, error
 		return 0, errNoDisk
 	}
 	epoch, err := d.mem.Acquire(ctx, shard)
+	delete(d.stolen, shard)
 	d.settle()
 	if err == nil && fail {
 		if d.s.chance(0.5) {
 			return 0, storage.ErrUnknown
 		}
-		_, err = d.mem.Acquire(ctx, shard) // another owner
+		d.steal(shard)
 	}
 	return epoch, err
 }
 
 func (d *disk) Apply(ctx context.Context, b *storage.Batch) error {
 	if d.s.chance(d.s.faults.fenced) {
-		_, _ = d.mem.Acquire(ctx, b.Fence.Shard)
-		d.settle()
+		d.steal(b.Fence.Shard)
 	}
 	d.outcome = mem.NotApplied
 	err := d.mem.Apply(ctx, b)

@@ -100,7 +100,7 @@ func newSim(seed uint64, steps int, verbose bool) *sim {
 	s.faults = chooseFaults(s.rng)
 	s.audit = newAudit(s)
 	s.ledger = newLedger(s)
-	s.disk = &disk{s: s}
+	s.disk = &disk{s: s, stolen: make(map[ids.ShardID]bool)}
 	s.disk.mem = mem.New(mem.Options{Choose: s.disk.choose, Lands: s.disk.lands})
 	s.startNode()
 	s.clients = newClients(s)

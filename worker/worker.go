@@ -198,23 +198,19 @@ func (w *Worker) Run(ctx context.Context) error {
 	return nil
 }
 
-// pollsEnd is how long Stop waits for the server to end polls.
-const pollsEnd = 200 * time.Millisecond
+// How long Stop waits for the server to end polls: one that said it does, and one that did not.
+const (
+	pollsEnd      = 5 * time.Second
+	pollsEndMaybe = 200 * time.Millisecond
+)
 
 // Stop polls no more, finishes the tasks at hand, gives activities StopTimeout and returns when all is quiet.
 func (w *Worker) Stop() {
 	w.stopped.Do(func() {
 		close(w.stop)
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		_, _ = w.client.Service().ShutdownWorker(ctx, &workflowservice.ShutdownWorkerRequest{
-			Namespace: w.client.Namespace(), StickyTaskQueue: w.sticky, Identity: w.client.Identity(), Reason: "graceful stop",
-			WorkerInstanceKey: w.key, TaskQueue: w.queue,
-			TaskQueueTypes: []enumspb.TaskQueueType{enumspb.TASK_QUEUE_TYPE_WORKFLOW, enumspb.TASK_QUEUE_TYPE_ACTIVITY},
-		})
-		cancel()
 		// The server ends the polls. One that is cancelled from here may have met a task on the way, which is lost until it
-		// times out: so that is for servers that know no better.
-		late := time.AfterFunc(pollsEnd, w.endPolls)
+		// times out: so that is for servers that know no better, or do not answer.
+		late := time.AfterFunc(w.shutDown(), w.endPolls)
 		w.polling.Wait()
 		late.Stop()
 		w.endPolls()
@@ -224,6 +220,30 @@ func (w *Worker) Stop() {
 		w.endActs()
 		w.cache.clear()
 	})
+}
+
+// shutDown tells the server to end the polls, and how long to wait for that.
+func (w *Worker) shutDown() time.Duration {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	request := &workflowservice.ShutdownWorkerRequest{
+		Namespace: w.client.Namespace(), StickyTaskQueue: w.sticky, Identity: w.client.Identity(), Reason: "graceful stop",
+		WorkerInstanceKey: w.key, TaskQueue: w.queue,
+		TaskQueueTypes: []enumspb.TaskQueueType{enumspb.TASK_QUEUE_TYPE_WORKFLOW, enumspb.TASK_QUEUE_TYPE_ACTIVITY},
+	}
+	_, err := w.client.Service().ShutdownWorker(ctx, request)
+	var unavailable *serviceerror.Unavailable
+	if errors.As(err, &unavailable) { // it may be repeated
+		_, err = w.client.Service().ShutdownWorker(ctx, request)
+	}
+	if err != nil {
+		return pollsEndMaybe
+	}
+	ns, err := w.client.Service().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: w.client.Namespace()})
+	if err != nil || !ns.GetNamespaceInfo().GetCapabilities().GetWorkerPollCompleteOnShutdown() {
+		return pollsEndMaybe
+	}
+	return pollsEnd
 }
 
 func (w *Worker) pollWorkflow(ctx context.Context, queue string, sticky bool) (polled, error) {

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -242,9 +241,9 @@ func beside(port, other int) int {
 
 // serve runs a node until a signal or a failure ends it.
 func serve(ctx context.Context, config node.Config, stdout io.Writer) error {
-	defer runtime.KeepAlive(ballast())
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	tendMemory(ctx)
 	context.AfterFunc(ctx, stop) // so that a second signal ends the process at once
 	if info, err := os.Stat(config.Data); err == nil && !info.IsDir() {
 		return fmt.Errorf("%s is a file: perdure keeps its data in a directory", config.Data)
@@ -262,19 +261,6 @@ func serve(ctx context.Context, config node.Config, stdout io.Writer) error {
 		return err
 	}
 	return <-done
-}
-
-// ballastBytes counts as live memory to the collector and is never touched, so that it takes no memory.
-const ballastBytes = 16 << 20
-
-// ballast makes the collector run less often while the heap is small, as it is with any number of idle workflows: with
-// 15 MB live it would run every 15 MB, which takes a tenth of the server's CPU under load. A user's GOGC is left to
-// mean what it says.
-func ballast() []byte {
-	if os.Getenv("GOGC") != "" {
-		return nil
-	}
-	return make([]byte, ballastBytes)
 }
 
 // announcement is the one line that says what is served where.

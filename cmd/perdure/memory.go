@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+	"time"
+)
+
+const (
+	// headroom is how much is allocated between two collections while little is live. With Go's default, as much as is live,
+	// they would take a tenth of the server's CPU when it is fresh, and half of its memory when its cache is full.
+	headroom = 32 << 20
+	// headroomShare is the least headroom as a share of what is live, in percent: for large caches, and stores in memory.
+	headroomShare = 75
+
+	restPeriod = 5 * time.Second
+	restBytes  = 1 << 20  // a server that allocates less in restPeriod has nothing to do
+	restGain   = 16 << 20 // memory that is worth a collection to give back
+)
+
+// tendMemory sets how often the collector runs, and gives memory back to the system when there is nothing to do, until ctx
+// ends. A user who has set GOGC gets what that says.
+func tendMemory(ctx context.Context) {
+	if os.Getenv("GOGC") == "" {
+		go pace(ctx)
+	}
+	go rest(ctx)
+}
+
+// pace chooses the collector's percentage anew after each collection.
+func pace(ctx context.Context) {
+	collected := make(chan struct{}, 1)
+	current := 100
+	for {
+		if p := percentage(liveBytes()); p != current {
+			debug.SetGCPercent(p)
+			current = p
+		}
+		onCollection(collected)
+		select {
+		case <-collected:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// onCollection sends when the next collection is over.
+func onCollection(done chan<- struct{}) {
+	runtime.AddCleanup(new(*byte), func(done chan<- struct{}) { done <- struct{}{} }, done)
+}
+
+// percentage is rounded to steps of 5, as each change stops the program for a moment.
+func percentage(live uint64) int {
+	p := int(headroom * 100 / max(live, 1<<20))
+	return max(headroomShare, p/5*5)
+}
+
+// liveBytes is what the percentage is of.
+func liveBytes() uint64 {
+	return readMetric("/gc/heap/live:bytes") + readMetric("/gc/scan/stack:bytes") + readMetric("/gc/scan/globals:bytes")
+}
+
+func readMetric(name string) uint64 {
+	s := []metrics.Sample{{Name: name}}
+	metrics.Read(s)
+	if s[0].Value.Kind() != metrics.KindUint64 {
+		return 0 // this version of Go does not know it
+	}
+	return s[0].Value.Uint64()
+}
+
+// rest collects and gives back once after each time of work.
+func rest(ctx context.Context) {
+	t := time.NewTicker(restPeriod)
+	defer t.Stop()
+	var r resting
+	for {
+		select {
+		case <-t.C:
+			if r.due(readMetric("/gc/heap/allocs:bytes"), garbageBytes()) {
+				debug.FreeOSMemory()
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// garbageBytes is an estimate of what a collection would free, and of what is free already and not given back.
+func garbageBytes() uint64 {
+	free := readMetric("/memory/classes/heap/free:bytes")
+	if objects, live := readMetric("/memory/classes/heap/objects:bytes"), readMetric("/gc/heap/live:bytes"); objects > live {
+		free += objects - live
+	}
+	return free
+}
+
+// resting decides when to give memory back.
+type resting struct{ allocated uint64 }
+
+// due is asked once per period.
+func (r *resting) due(allocated, garbage uint64) bool {
+	idle := allocated-r.allocated < restBytes
+	r.allocated = allocated
+	return idle && garbage >= restGain
+}

@@ -11,12 +11,14 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// A driver is one SDK, its connections to one target and its workers on one task queue. Both SDKs have the same three workflows
-// under the same names:
+// A driver is one SDK, its connections to one target and its workers on one task queue. Both SDKs of Temporal's API have the
+// same three workflows under the same names:
 //
 //   - Chain does some activities in a row, or none;
 //   - Ledger adds up the notes that signals and updates bring, and answers queries;
 //   - Nap sleeps.
+//
+// That of Restate has Chain.
 type driver interface {
 	startWorkers() error
 	stopWorkers()

@@ -51,7 +51,7 @@ func parse(arguments []string) (*settings, error) {
 	var names, open string
 	var callers int
 	f := flag.NewFlagSet("load", flag.ContinueOnError)
-	f.Var(&s.targets, "target", "`name=host:port[,sdk=official|own|embedded][,pid=N][,memory]`; repeatable, the first is what the others are compared with")
+	f.Var(&s.targets, "target", "`name=host:port[,sdk=official|own|embedded|restate][,admin=host:port][,pid=N][,memory]`; repeatable, the first is what the others are compared with")
 	f.StringVar(&names, "scenarios", usual, "list of scenario[@callers]")
 	f.IntVar(&callers, "callers", 32, "callers where a scenario does not say")
 	f.IntVar(&s.rounds, "rounds", 3, "each scenario is measured so often on each target, in turn")

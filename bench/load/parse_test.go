@@ -11,13 +11,17 @@ func TestTargetsAreRead(t *testing.T) {
 		"pg=h:1,pid=1,pid=2":                      {name: "pg", address: "h:1", sdk: official, pids: []int{1, 2}},
 		"own=127.0.0.1:7002,sdk=own":              {name: "own", address: "127.0.0.1:7002", sdk: own},
 		"embedded=,sdk=embedded":                  {name: "embedded", sdk: inside},
+		"restate=h:1,sdk=restate,admin=h:2,pid=3": {name: "restate", address: "h:1", sdk: restate, admin: "h:2", pids: []int{3}},
 		"embedded in memory=,sdk=embedded,memory": {name: "embedded in memory", sdk: inside, memory: true},
 	} {
 		if got, err := parseTarget(text); err != nil || !reflect.DeepEqual(*got, want) {
 			t.Errorf("%s: %+v, %v", text, got, err)
 		}
 	}
-	for _, text := range []string{"", "a", "=h:1", "a=", "a=h:1,sdk=java", "a=h:1,sdk=embedded", "a=h:1,memory", "a=h:1,pid=x", "a=h:1,speed=9"} {
+	for _, text := range []string{
+		"", "a", "=h:1", "a=", "a=h:1,sdk=java", "a=h:1,sdk=embedded", "a=h:1,memory", "a=h:1,pid=x", "a=h:1,speed=9",
+		"a=h:1,sdk=restate", "a=h:1,sdk=own,admin=h:2", "a=h:1,admin=h:2", "a=,sdk=restate,admin=h:2",
+	} {
 		if _, err := parseTarget(text); err == nil {
 			t.Errorf("%q was taken", text)
 		}

@@ -12,6 +12,7 @@ const (
 	official = "official" // go.temporal.io/sdk over gRPC
 	own      = "own"      // the Go SDK of this repository over gRPC
 	inside   = "embedded" // the same, with a server of its own in this process
+	restate  = "restate"  // github.com/restatedev/sdk-go, for a server of Restate
 )
 
 // target is what is measured: a server together with the SDK that talks to it.
@@ -19,11 +20,12 @@ type target struct {
 	name    string
 	address string
 	sdk     string
-	memory  bool  // embedded: keeps nothing on disk
-	pids    []int // processes of the server, whose descendants count too
+	admin   string // restate: where its admin API is
+	memory  bool   // embedded: keeps nothing on disk
+	pids    []int  // processes of the server, whose descendants count too
 }
 
-// parseTarget reads name=host:port[,sdk=official|own|embedded][,pid=N…][,memory].
+// parseTarget reads name=host:port[,sdk=official|own|embedded|restate][,admin=host:port][,pid=N…][,memory].
 func parseTarget(text string) (*target, error) {
 	name, rest, found := strings.Cut(text, "=")
 	if !found || name == "" {
@@ -36,6 +38,8 @@ func parseTarget(text string) (*target, error) {
 		switch key {
 		case "sdk":
 			t.sdk = value
+		case "admin":
+			t.admin = value
 		case "memory":
 			t.memory = true
 		case "pid":
@@ -53,10 +57,12 @@ func parseTarget(text string) (*target, error) {
 
 func (t *target) check() error {
 	switch {
-	case !slices.Contains([]string{official, own, inside}, t.sdk):
+	case !slices.Contains([]string{official, own, inside, restate}, t.sdk):
 		return fmt.Errorf("target %s: there is no SDK %q", t.name, t.sdk)
 	case (t.sdk == inside) != (t.address == ""):
 		return fmt.Errorf("target %s: an address is for all but sdk=embedded, which has its server inside", t.name)
+	case (t.sdk == restate) != (t.admin != ""):
+		return fmt.Errorf("target %s: admin is for sdk=restate, which needs it", t.name)
 	case t.memory && t.sdk != inside:
 		return fmt.Errorf("target %s: memory is for sdk=embedded", t.name)
 	}

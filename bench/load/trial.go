@@ -60,6 +60,8 @@ func dial(ctx context.Context, s *settings, t *target, queue string, w *watch) (
 		return dialOfficial(ctx, s, t.address, queue, w)
 	case own:
 		return dialOwn(ctx, s, t.address, queue, w)
+	case restate:
+		return newRestate(s, t, w), nil
 	default:
 		return openEmbedded(ctx, s, t.memory, queue, w)
 	}

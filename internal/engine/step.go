@@ -101,7 +101,7 @@ func (s *Shard) input(c *call, e *entry, st *execution.State) bool {
 
 func (s *Shard) step(c *call, e *entry, st *execution.State) (t *execution.Transition, err error) {
 	defer s.catch("step", c, &err)
-	env := s.env(c.key.Run(c.run), st)
+	env := s.env(c.key.Run(c.run), st, c.in)
 	if e != nil {
 		env.Key = e.key
 	}
@@ -116,15 +116,26 @@ func (s *Shard) step(c *call, e *entry, st *execution.State) (t *execution.Trans
 	return t, nil
 }
 
-func (s *Shard) env(key ids.RunKey, st *execution.State) *execution.Env {
+func (s *Shard) env(key ids.RunKey, st *execution.State, in execution.Input) *execution.Env {
 	if s.runID == "" {
 		s.runID = s.opts.NewRunID()
 	}
 	env := &execution.Env{Key: key, Now: s.now(), NewRunID: s.runID, Limits: s.opts.Limits, Namespace: s.namespace(key.Namespace)}
-	if st != nil && st.Info.StickyQueue != "" {
-		env.StickyAlive = s.opts.Sink.StickyAlive(key.Namespace, st.Info.StickyQueue)
+	if queue := stickyQueue(st, in); queue != "" {
+		env.StickyAlive = s.opts.Sink.StickyAlive(key.Namespace, queue)
 	}
 	return env
+}
+
+// stickyQueue is the one that a task scheduled by in would go to.
+func stickyQueue(st *execution.State, in execution.Input) string {
+	if c, ok := in.(execution.CompleteWorkflowTask); ok {
+		return c.Request.GetStickyAttributes().GetWorkerTaskQueue().GetName()
+	}
+	if st == nil {
+		return ""
+	}
+	return st.Info.StickyQueue
 }
 
 // flush stages what only memory knows of a run. Nobody waits for it.
@@ -148,7 +159,7 @@ func (s *Shard) flush(e *entry) {
 
 func (s *Shard) saved(e *entry) (t *execution.Transition, err error) {
 	defer s.catch("save", &call{key: e.key.Of(), run: e.key.Run}, &err)
-	return s.core.Save(e.state, s.env(e.key, e.state)), nil
+	return s.core.Save(e.state, s.env(e.key, e.state, nil)), nil
 }
 
 func (s *Shard) namespace(id ids.NamespaceID) *execution.Namespace {

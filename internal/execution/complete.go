@@ -148,6 +148,7 @@ func (c *completion) run() *badCommand {
 	heartbeat := c.req.ForceCreateNewWorkflowTask
 	if !c.closed {
 		c.rejectUnprocessed(t.Seq, heartbeat)
+		inline := c.req.ReturnNewWorkflowTask && (heartbeat || c.somebodyWaits())
 		c.flush()
 		if heartbeat || c.cancelled {
 			c.needTask, c.forceNormal = true, true
@@ -155,7 +156,7 @@ func (c *completion) run() *badCommand {
 				c.taskSince = t.OriginalScheduledAt
 			}
 		}
-		if c.req.ReturnNewWorkflowTask {
+		if inline {
 			c.inline = &inlineStart{requestID: string(c.Key.Run) + "/" + fmt.Sprint(c.Info.NextEventID), identity: c.req.Identity,
 				sticky: c.Info.StickyQueue != ""}
 		} else {
@@ -163,6 +164,21 @@ func (c *completion) run() *badCommand {
 		}
 	}
 	return nil
+}
+
+// somebodyWaits tells whether the next workflow task is more than a matter of signals, whose senders do not wait for it. Such
+// a task takes its turn in the queue, where more signals can join it: a run that is sent signals without end would otherwise
+// have its worker to itself, and a task for each.
+func (c *completion) somebodyWaits() bool {
+	if c.env.Limits.InlineSignals || c.Buffered.Len() == 0 || c.unsentUpdates() || c.Volatile.Queries.Len() > 0 {
+		return true
+	}
+	for _, b := range c.Buffered.All {
+		if b.Event.EventType != enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *completion) completeEvent(t *WorkflowTask) {

@@ -24,6 +24,7 @@ type draft struct {
 	needTask bool   // something happened that the workflow's code must see
 	// forceNormal: the next workflow task must not be speculative.
 	forceNormal bool
+	overflow    bool         // of the buffer
 	inline      *inlineStart // start the next workflow task at once, for this worker
 	taskSince   clock.Nanos  // original schedule time of a heartbeating workflow task
 	settling    bool         // buffered events are being written; do not buffer again
@@ -360,6 +361,14 @@ func (d *draft) arrive(ev, started *historypb.HistoryEvent) {
 		slack = softBuffer // signals are refused before, and what else comes is bounded by what the workflow has begun
 	}
 	if d.Buffered.Len() > d.env.Limits.BufferedEvents*slack || d.Info.BufferedBytes > int64(d.env.Limits.BufferedBytes)*int64(slack) {
+		d.overflow = true
+	}
+}
+
+// relieve fails the workflow task in whose way the buffer has overflowed. That waits for the end of the step, so that all its
+// news is in the order of one flush.
+func (d *draft) relieve() {
+	if d.overflow && d.Info.WFT.Started() && d.Buffered.Len() > 0 {
 		d.mark("buffer overflow")
 		d.failTask(enumspb.WORKFLOW_TASK_FAILED_CAUSE_FORCE_CLOSE_COMMAND, nil, serverIdentity, taskFailure{})
 	}
@@ -435,6 +444,9 @@ func (d *draft) unbuffer(n int64) {
 
 // finish completes the transition: schedules a workflow task if one is due, moves the run's timer row, and counts.
 func (d *draft) finish() *Transition {
+	if d.Open() {
+		d.relieve()
+	}
 	if d.Open() && !(d.tr.Durable && d.guardSize()) {
 		d.finishTask()
 	}

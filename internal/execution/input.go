@@ -82,6 +82,9 @@ type Limits struct {
 	// ForgetRuns: a message is told from its repetition only by the run it reaches, as the reference does. False: by any
 	// run of the workflow ID that is still kept.
 	ForgetRuns bool
+	// InlineSignals: a workflow task for nothing but signals is handed to the worker whose completion makes room for it, as
+	// the reference does. False: it takes its turn in the queue.
+	InlineSignals bool
 }
 
 // DefaultLimits are the values of docs/compat.md.
@@ -99,7 +102,7 @@ func DefaultLimits() *Limits {
 // ReferenceLimits are those of DefaultLimits with the numbers and the ways of the reference where they differ.
 func ReferenceLimits() *Limits {
 	l := DefaultLimits()
-	l.Hard, l.ForgetRuns = true, true
+	l.Hard, l.ForgetRuns, l.InlineSignals = true, true, true
 	l.BufferedEvents, l.BufferedBytes, l.BufferedQueries = 100, 2<<20, 1
 	l.UpdatesInFlight, l.UpdatesTotal = 10, 2000
 	return l

@@ -223,6 +223,7 @@ func TestS059_HeartbeatsKeepTheScheduleTime(t *testing.T)                  { scr
 func TestS059_HeartbeatsEndAfterHalfAnHour(t *testing.T)                   { script(t) }
 func TestHeartbeatTimeoutOfALaterAttemptWritesNothing(t *testing.T)        { script(t) }
 func TestS060_NextTaskInline(t *testing.T)                                 { script(t) }
+func TestATaskForSignalsAloneTakesItsTurn(t *testing.T)                    { script(t) }
 func TestS061_StickyTaskGetsPartialHistory(t *testing.T)                   { script(t) }
 func TestS062_StickyTimeout(t *testing.T)                                  { script(t) }
 func TestS063_DeadStickyWorkerIsSkipped(t *testing.T)                      { script(t) }

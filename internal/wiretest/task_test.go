@@ -234,16 +234,51 @@ func TestS060_NextTaskInline(t *testing.T) {
 		r.start("w")
 		k := r.take()
 		r.signal("w", "s")
+		r.cancel("w")
 		req := k.request(startTimer("t", time.Minute))
 		req.ReturnNewWorkflowTask = true
 		req.StickyAttributes = stickyAttributes()
 		resp := must[*workflowservice.RespondWorkflowTaskCompletedResponse](r)(r.RespondWorkflowTaskCompleted(r.ctx, req))
 		next := &task{resp.WorkflowTask, r}
 		next.judge()
-		is(r, "partial history", list(next.History.Events), "WFTCompleted TimerStarted Signaled WFTScheduled WFTStarted")
+		is(r, "partial history", list(next.History.Events), "WFTCompleted TimerStarted Signaled CancelRequested WFTScheduled WFTStarted")
 		is(r, "previous started event", next.PreviousStartedEventId, 3)
 		next.complete(completeRun("done"))
 	})
+}
+
+func TestATaskForSignalsAloneTakesItsTurn(t *testing.T) {
+	bubble(t, func(r *rig) {
+		if inline := r.completeOverASignal(); inline != nil {
+			t.Fatal("the answer has a task")
+		}
+		r.signal("w", "another")
+		next := r.takeFrom(sticky())
+		is(r, "partial history", list(next.History.Events), "WFTCompleted TimerStarted Signaled WFTScheduled Signaled WFTStarted")
+		next.complete(completeRun("done"))
+	})
+}
+
+func TestATaskForSignalsAloneComesWithTheAnswerIfAskedFor(t *testing.T) {
+	bubble(t, func(r *rig) {
+		next := &task{r.completeOverASignal(), r}
+		next.judge()
+		is(r, "partial history", list(next.History.Events), "WFTCompleted TimerStarted Signaled WFTScheduled WFTStarted")
+		next.complete(completeRun("done"))
+	}, func(l *limits) { l.InlineSignals = true })
+}
+
+// completeOverASignal completes a task during which a signal came, and wants the next one with the answer.
+func (r *rig) completeOverASignal() *workflowservice.PollWorkflowTaskQueueResponse {
+	r.t.Helper()
+	r.start("w")
+	k := r.take()
+	r.visitSticky()
+	r.signal("w", "s")
+	req := k.request(startTimer("t", time.Minute))
+	req.ReturnNewWorkflowTask = true
+	req.StickyAttributes = stickyAttributes()
+	return must[*workflowservice.RespondWorkflowTaskCompletedResponse](r)(r.RespondWorkflowTaskCompleted(r.ctx, req)).WorkflowTask
 }
 
 func TestS062_StickyTimeout(t *testing.T) {

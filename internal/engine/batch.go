@@ -248,6 +248,9 @@ func (s *Shard) setCurrent(wf *workflow, run ids.RunID) {
 		op.Value = record.EncodeCurrent(run)
 	}
 	s.stage(op)
+	if run != "" {
+		s.met(op.Key)
+	}
 }
 
 // stage adds an operation that is not part of a run's draft. A later one of the same key wins.

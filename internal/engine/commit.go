@@ -179,6 +179,7 @@ func (s *Shard) acquired(epoch ids.Epoch, err error) {
 		s.log.Info("shard acquired again", "epoch", uint64(epoch))
 	}
 	s.rescue()
+	s.scanNewcomers(s.newcomers.first)
 	s.tick()
 	s.mail.ring()
 }

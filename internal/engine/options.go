@@ -106,6 +106,9 @@ type Options struct {
 	DueMax int
 	// Deliveries bounds the messages of one shard that are under way at a time. Default 64.
 	Deliveries int
+	// NewcomerIDs is for how many workflow IDs of one shard there is room at first in what tells new ones (1.25 bytes each);
+	// it grows with them. Default 65,536.
+	NewcomerIDs int
 	// OutboxRows bounds the messages of one shard kept in memory; the others stay in the store. Default 8192.
 	OutboxRows int
 
@@ -125,7 +128,8 @@ func (o Options) withDefaults() (Options, error) {
 		value int
 	}{
 		{&o.Shards, 4}, {&o.Pending, 8192}, {&o.CacheBytes, 32 << 20}, {&o.RecentBytes, 16 << 10}, {&o.BatchBytes, 4 << 20},
-		{&o.Readers, 16}, {&o.TimerRows, 4096}, {&o.DueMax, 1024}, {&o.Deliveries, 64}, {&o.OutboxRows, 8192},
+		{&o.Readers, 16}, {&o.TimerRows, 4096}, {&o.DueMax, 1024}, {&o.Deliveries, 64}, {&o.NewcomerIDs, 1 << 16},
+		{&o.OutboxRows, 8192},
 	} {
 		if *d.field <= 0 {
 			*d.field = d.value

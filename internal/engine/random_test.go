@@ -409,6 +409,8 @@ func (w *world) newest(k ids.RunKey) (st *execution.State) {
 }
 
 func (w *world) checkRun(k ids.WorkflowKey) {
+	w.newest(k.Run("")) // a doze is lost with the memory; whoever loads the run finds it, and it rings
+	w.settle()
 	st := w.newest(k.Run(""))
 	if st == nil {
 		return

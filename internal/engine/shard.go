@@ -50,12 +50,13 @@ type Shard struct {
 	begun    clock.Nanos
 	failures int // batches in a row
 
-	watchers map[ids.RunKey][]*watcher
-	timers   timers
-	outbox   outbox
-	alarms   alarms
-	jobs     []Job
-	runID    ids.RunID // fresh, for the next step
+	watchers  map[ids.RunKey][]*watcher
+	timers    timers
+	outbox    outbox
+	newcomers newcomers
+	alarms    alarms
+	jobs      []Job
+	runID     ids.RunID // fresh, for the next step
 
 	arrivals uint64
 	suspects map[ids.RunKey]struct{} // runs whose offers may be lost; see rescue.go
@@ -100,6 +101,7 @@ func (s *Shard) forget() {
 	s.watchers = make(map[ids.RunKey][]*watcher)
 	s.timers.reset(s)
 	s.outbox.reset(s)
+	s.newcomers.reset(s)
 	s.alarms.reset()
 	s.jobs = nil
 	s.suspects = make(map[ids.RunKey]struct{})
@@ -237,6 +239,9 @@ func (s *Shard) handle(c *call) {
 		return
 	}
 	wf := s.workflow(c.key)
+	if !wf.known && !wf.loading && s.newcomers.unheardOf(record.CurrentKey(c.key)) {
+		wf.known = true
+	}
 	if !wf.known {
 		wf.queue = append(wf.queue, c)
 		s.loadCurrent(wf)

@@ -33,7 +33,7 @@ func TestCostsStayWithinTheirBudget(t *testing.T) {
 		budget cost
 		once   func()
 	}{
-		{"start", cost{1, 8, 1260, 155}, func() { b.start("nobody") }},
+		{"start", cost{1, 8, 1260, 145}, func() { b.start("nobody") }},
 		{"empty workflow", cost{2, 14, 2070, 395}, func() { b.start("q"); b.workflowTask(b.complete()) }},
 		{"activity workflow", cost{4, 24, 3370, 920}, func() {
 			b.start("q")

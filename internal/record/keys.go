@@ -126,6 +126,12 @@ func (r *reader) workflow() ids.WorkflowKey {
 // CurrentKey is where the current run's ID of a workflow is stored.
 func CurrentKey(k ids.WorkflowKey) []byte { return workflowPrefix(tableCurrent, k) }
 
+// CurrentRange has the CurrentKey of all workflows of the slots from low to before high.
+func CurrentRange(low, high ids.Slot) (start, end []byte) {
+	start = binary.BigEndian.AppendUint16([]byte{tableCurrent}, uint16(low))
+	return start, binary.BigEndian.AppendUint16([]byte{tableCurrent}, uint16(high))
+}
+
 // EncodeCurrent and DecodeCurrent translate the value under CurrentKey and SeenKey.
 func EncodeCurrent(run ids.RunID) []byte { return appendUUID(nil, run) }
 

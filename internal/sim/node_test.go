@@ -76,7 +76,7 @@ func (s *sim) startNode() {
 		Observer: s, Logger: slog.New(logs{s})}
 	if s.conf.small {
 		opts.CacheBytes, opts.RecentBytes, opts.BatchBytes = 8<<10, 600, 4<<10
-		opts.TimerRows, opts.DueMax, opts.Deliveries, opts.OutboxRows = 3, 2, 2, 3
+		opts.TimerRows, opts.DueMax, opts.Deliveries, opts.OutboxRows, opts.NewcomerIDs = 3, 2, 2, 3, 2
 	}
 	eng, err := engine.New(s.disk, opts)
 	if err != nil {

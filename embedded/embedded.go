@@ -25,6 +25,11 @@ type Options struct {
 	// Client are the options of the client. Address, TLS, APIKey and Conn have no meaning here and are refused.
 	Client client.Options
 	Logger *slog.Logger // of the server; nil: nothing is logged
+	// Headroom lets Go's collector run less often while the heap is small: so many bytes count as live that are never used, and
+	// the heap may grow by about as many more (with GOGC=100) before it is collected. A server that starts workflows all the time
+	// spends a sixth of its CPU on collections otherwise. Default 32 MiB; negative: none. It adds nothing to a heap that is large
+	// for other reasons, and no memory that is in use.
+	Headroom int
 }
 
 // DB is an open server. Safe for concurrent use.
@@ -33,7 +38,11 @@ type DB struct {
 	node   *node.Node
 	cancel context.CancelFunc
 	done   chan error
+
+	headroom []byte // never touched
 }
+
+const defaultHeadroom = 32 << 20
 
 // Open starts the server. A directory that another process, or another Open, has in use is an error that says so. ctx bounds
 // the opening only.
@@ -55,6 +64,12 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		return nil, fmt.Errorf("embedded: %w", err)
 	}
 	db := &DB{node: n, cancel: cancel, done: make(chan error, 1)}
+	switch {
+	case o.Headroom == 0:
+		db.headroom = make([]byte, defaultHeadroom)
+	case o.Headroom > 0:
+		db.headroom = make([]byte, o.Headroom)
+	}
 	go func() { db.done <- n.Run(running) }()
 	o.Client.Conn = n.Conn()
 	if db.client, err = client.Dial(ctx, o.Client); err != nil {

@@ -1,6 +1,7 @@
 package embedded_test
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 
@@ -82,4 +83,27 @@ func (s *Summing) Add(_ workflow.Context, n int) (int, error) {
 	s.sum += n
 	s.n++
 	return s.sum, nil
+}
+
+func TestHeadroomCountsAsLive(t *testing.T) {
+	live := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	for _, c := range []struct{ headroom, least, most int64 }{{0, 32 << 20, 60 << 20}, {100 << 20, 100 << 20, 128 << 20}, {-1, 0, 28 << 20}} {
+		before := live()
+		db, err := embedded.Open(t.Context(), embedded.Options{Headroom: int(c.headroom)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if grown := live() - before; grown < c.least || grown > c.most {
+			t.Errorf("headroom %d: %d more are live", c.headroom, grown)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		runtime.KeepAlive(db)
+	}
 }

@@ -11,8 +11,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/perdure/perdure/client"
+	"github.com/perdure/perdure/internal/limits"
 	"github.com/perdure/perdure/internal/node"
 )
 
@@ -25,6 +27,13 @@ type Options struct {
 	// Client are the options of the client. Address, TLS, APIKey and Conn have no meaning here and are refused.
 	Client client.Options
 	Logger *slog.Logger // of the server; nil: nothing is logged
+
+	// CacheBytes bounds, by estimate, the memory of workflow runs that are kept between messages, tasks and timers; others are read
+	// from the store when something happens to them. Default 32 MiB, some 12,000 idle runs.
+	CacheBytes int
+	// Limits are settings as `perdure server --limit` takes them, each NAME=VALUE; `perdure server --help` has the names. One
+	// that is not known, or has a value that makes no sense, is an error of Open.
+	Limits []string
 	// Headroom lets Go's collector run less often while the heap is small: so many bytes count as live that are never used, and
 	// the heap may grow by about as many more (with GOGC=100) before it is collected. A server that starts workflows all the time
 	// spends a sixth of its CPU on collections otherwise. Default 32 MiB; negative: none. It adds nothing to a heap that is large
@@ -53,8 +62,18 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if o.Client.Logger == nil && o.Logger != nil {
 		o.Client.Logger = o.Logger
 	}
+	if o.CacheBytes < 0 {
+		return nil, fmt.Errorf("embedded: CacheBytes is %d", o.CacheBytes)
+	}
+	l, unknown, err := limits.New(o.Limits)
+	if err == nil && len(unknown) > 0 {
+		err = fmt.Errorf("there is no setting %s; there are:\n%s", strings.Join(unknown, ", "), limits.Names())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("embedded: Limits: %w", err)
+	}
 	running, cancel := context.WithCancel(context.Background())
-	config := node.Config{Data: o.Dir, GRPC: o.Listen, Log: o.Logger}
+	config := node.Config{Data: o.Dir, GRPC: o.Listen, Log: o.Logger, CacheBytes: o.CacheBytes, Limits: l}
 	if ns := o.Client.Namespace; ns != "" && ns != "default" {
 		config.Namespaces = []string{ns}
 	}

@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	commonpb "go.temporal.io/api/common/v1"
+	"go.temporal.io/api/workflowservice/v1"
+
 	"github.com/perdure/perdure/client"
 	"github.com/perdure/perdure/embedded"
 	"github.com/perdure/perdure/worker"
@@ -105,5 +108,41 @@ func TestHeadroomCountsAsLive(t *testing.T) {
 			t.Fatal(err)
 		}
 		runtime.KeepAlive(db)
+	}
+}
+
+func TestLimitsOfAnEmbeddedServer(t *testing.T) {
+	for _, c := range []struct {
+		o    embedded.Options
+		want string
+	}{
+		{embedded.Options{Limits: []string{"nonsense=1"}}, "there is no setting nonsense"},
+		{embedded.Options{Limits: []string{"limit.blobSize.error=x"}}, "is not a whole number"},
+		{embedded.Options{Limits: []string{"limit.blobSize.error"}}, "is not of the form NAME=VALUE"},
+		{embedded.Options{CacheBytes: -1}, "CacheBytes is -1"},
+	} {
+		if _, err := embedded.Open(t.Context(), c.o); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: %v, want %q", c.o, err, c.want)
+		}
+	}
+	db, err := embedded.Open(t.Context(), embedded.Options{CacheBytes: 1 << 20, Limits: []string{"history.maximumSignalsPerExecution=1", "perdure.softLimits=false"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := client.Start0(t.Context(), db.Client(), (*Counter).Run, client.StartOptions{ID: "w", TaskQueue: "q"}); err != nil {
+		t.Fatal(err)
+	}
+	send := func() error {
+		_, err := db.Client().Service().SignalWorkflowExecution(t.Context(), &workflowservice.SignalWorkflowExecutionRequest{
+			Namespace: "default", WorkflowExecution: &commonpb.WorkflowExecution{WorkflowId: "w"}, SignalName: "s",
+		})
+		return err
+	}
+	if err := send(); err != nil {
+		t.Fatal(err)
+	}
+	if err := send(); err == nil {
+		t.Error("a second signal was taken")
 	}
 }

@@ -15,13 +15,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"go.temporal.io/api/workflowservice/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
-
-	"github.com/perdure/perdure/internal/execution"
 )
 
 // asProgram makes the test binary the program itself.
@@ -320,34 +317,6 @@ func TestFileInPlaceOfADirectoryIsRefused(t *testing.T) {
 	status, _, stderr := call(t, "server", "start-dev", "--headless", "--port", "0", "--db-filename", file)
 	if status != exitFailed || !strings.Contains(stderr, "is a file") {
 		t.Errorf("status %d, %s", status, stderr)
-	}
-}
-
-func TestSettingsReachTheirLimits(t *testing.T) {
-	l := execution.DefaultLimits()
-	unknown, err := setLimits(l, "limit", []string{
-		"LIMIT.BLOBSIZE.ERROR=7", "history.maxTotalUpdates.suggestContinueAsNewThreshold=0.5", `history.defaultWorkflowTaskTimeout="3s"`,
-		"limit.historySize.error = 9000000",
-	})
-	if err != nil || len(unknown) > 0 {
-		t.Fatal(unknown, err)
-	}
-	if l.BlobBytes != 7 || l.SuggestUpdatesPercent != 50 || l.TaskTimeoutDefault != 3*time.Second || l.HistoryBytes != 9000000 {
-		t.Errorf("got %+v", l)
-	}
-	// Every setting that is listed changes something: none is accepted and dropped.
-	for _, s := range knownSettings {
-		if s.name == uncheckedVersions {
-			continue
-		}
-		changes := false
-		for _, value := range []string{"1", "0.25", "77s", "true", "false"} {
-			changed := execution.DefaultLimits()
-			changes = changes || s.set(changed, value) == nil && *changed != *execution.DefaultLimits()
-		}
-		if !changes {
-			t.Errorf("%s has no effect", s.name)
-		}
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 
 	"github.com/perdure/perdure/internal/execution"
+	"github.com/perdure/perdure/internal/limits"
 	"github.com/perdure/perdure/internal/node"
 	"github.com/perdure/perdure/internal/storage/local"
 )
@@ -91,11 +92,14 @@ func (f *serveFlags) config(log *slog.Logger) (node.Config, error) {
 	if c.SearchAttributes, err = searchAttributes(f.attributes); err != nil {
 		return c, err
 	}
-	unknown, err := setLimits(c.Limits, "dynamic-config-value", f.dynamic)
+	unknown, err := limits.Set(c.Limits, f.dynamic)
+	if err != nil {
+		return c, usagef("--dynamic-config-value %w", err)
+	}
 	if len(unknown) > 0 {
 		log.Warn("dynamic configuration without a meaning here is ignored", "keys", strings.Join(unknown, " "))
 	}
-	return c, err
+	return c, nil
 }
 
 func (f *serveFlags) uiAddress() string {
@@ -123,12 +127,12 @@ func searchAttributes(definitions []string) (map[string]enumspb.IndexedValueType
 
 func newServer() *cobra.Command {
 	var (
-		flags  serveFlags
-		limits []string
-		data   string
-		sync   string
-		grace  time.Duration
-		cache  int
+		flags    serveFlags
+		settings []string
+		data     string
+		sync     string
+		grace    time.Duration
+		cache    int
 	)
 	c := &cobra.Command{
 		Use:   "server",
@@ -147,10 +151,10 @@ signal ends it at once, which loses nothing either.`,
 		if err != nil {
 			return err
 		}
-		if unknown, err := setLimits(config.Limits, "limit", limits); err != nil {
-			return err
+		if unknown, err := limits.Set(config.Limits, settings); err != nil {
+			return usagef("--limit %w", err)
 		} else if len(unknown) > 0 {
-			return usagef("--limit: unknown name %s; there are:\n%s", strings.Join(unknown, ", "), limitNames())
+			return usagef("--limit: unknown name %s; there are:\n%s", strings.Join(unknown, ", "), limits.Names())
 		}
 		if data == "" {
 			return usagef("--data is empty")
@@ -175,7 +179,7 @@ signal ends it at once, which loses nothing either.`,
 	c.Flags().StringVar(&data, "data", defaultData, "directory of the data, made if it is missing")
 	c.Flags().StringVar(&sync, "sync", "on",
 		"on: data is on disk before anyone is told that it is kept;\noff: faster, and a crash loses data that was acknowledged")
-	c.Flags().StringArrayVar(&limits, "limit", nil, "NAME=VALUE of a limit; repeatable. Names:\n"+limitNames())
+	c.Flags().StringArrayVar(&settings, "limit", nil, "NAME=VALUE of a limit; repeatable. Names:\n"+limits.Names())
 	c.Flags().IntVar(&cache, "cache", 32,
 		"MiB of memory for workflow runs that are kept between inputs; the others are read when something happens to them")
 	c.Flags().DurationVar(&grace, "grace", 10*time.Second, "how long a stop waits for calls that are under way")

@@ -1,4 +1,5 @@
-package main
+// Package limits knows the settings of a server that can be changed by name, and parses their values.
+package limits
 
 import (
 	"cmp"
@@ -130,14 +131,21 @@ func never(_ *execution.Limits, value string) error {
 	return nil
 }
 
-// setLimits applies NAME=VALUE settings and returns the names that mean nothing here, sorted, each once. A value may be
-// written as JSON. The error is one of usage.
-func setLimits(l *execution.Limits, flag string, settings []string) (unknown []string, err error) {
+// New is the default limits with settings applied, as Set does it.
+func New(settings []string) (l *execution.Limits, unknown []string, err error) {
+	l = execution.DefaultLimits()
+	unknown, err = Set(l, settings)
+	return l, unknown, err
+}
+
+// Set applies NAME=VALUE settings and returns the names that mean nothing here, sorted, each once. A value may be written as
+// JSON. An error says what is wrong with which setting; some may have been applied then.
+func Set(l *execution.Limits, settings []string) (unknown []string, err error) {
 	names := make(map[string]bool)
 	for _, s := range settings {
 		name, value, ok := strings.Cut(s, "=")
 		if name = strings.TrimSpace(name); !ok || name == "" {
-			return nil, usagef("--%s %q is not of the form NAME=VALUE", flag, s)
+			return nil, fmt.Errorf("%q is not of the form NAME=VALUE", s)
 		}
 		set := findSetting(name)
 		if set == nil {
@@ -149,23 +157,23 @@ func setLimits(l *execution.Limits, flag string, settings []string) (unknown []s
 			value = text
 		}
 		if err := set(l, value); err != nil {
-			return nil, usagef("--%s %s: %w", flag, name, err)
+			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	return slices.Sorted(maps.Keys(names)), checkLimits(l, flag)
+	return slices.Sorted(maps.Keys(names)), check(l)
 }
 
-// checkLimits refuses combinations that make no sense.
-func checkLimits(l *execution.Limits, flag string) error {
+// check refuses combinations that make no sense.
+func check(l *execution.Limits) error {
 	return cmp.Or(
-		ordered(flag, "history events", int64(l.SuggestEvents), int64(l.HistoryEvents)),
-		ordered(flag, "history size", l.SuggestBytes, l.HistoryBytes),
+		ordered("history events", int64(l.SuggestEvents), int64(l.HistoryEvents)),
+		ordered("history size", l.SuggestBytes, l.HistoryBytes),
 	)
 }
 
-func ordered(flag, what string, suggest, fail int64) error {
+func ordered(what string, suggest, fail int64) error {
 	if suggest > fail {
-		return usagef("--%s: continue-as-new is suggested at a %s of %d, but a run ends at %d", flag, what, suggest, fail)
+		return fmt.Errorf("continue-as-new is suggested at a %s of %d, but a run ends at %d", what, suggest, fail)
 	}
 	return nil
 }
@@ -179,8 +187,8 @@ func findSetting(name string) setting {
 	return nil
 }
 
-// limitNames are the names for the help, a line each.
-func limitNames() string {
+// Names are the names for the help, a line each.
+func Names() string {
 	var names []string
 	for _, s := range knownSettings {
 		if s.name != uncheckedVersions {

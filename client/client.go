@@ -54,6 +54,8 @@ type Options struct {
 	// APIKey is sent with each call, in the clear without TLS.
 	APIKey string
 	TLS    *tls.Config // nil: none
+	// DialOptions come after those that the client makes its connections with, and so win over them. With Conn they are an error.
+	DialOptions []grpc.DialOption
 	// Conn is used instead of dialling, and not closed.
 	Conn      grpc.ClientConnInterface
 	Converter converter.Converter
@@ -109,6 +111,9 @@ func Dial(ctx context.Context, o Options) (*Client, error) {
 	o = o.withDefaults()
 	c := &Client{o: o}
 	conn := o.Conn
+	if conn != nil && len(o.DialOptions) > 0 {
+		return nil, errors.New("client: DialOptions are for a connection that is made, and Conn is one that is there")
+	}
 	if conn == nil {
 		dialled, err := o.dial()
 		if err != nil {
@@ -202,7 +207,7 @@ func (o Options) dialOptions(creds credentials.TransportCredentials) []grpc.Dial
 	if o.Authority != "" {
 		all = append(all, grpc.WithAuthority(o.Authority))
 	}
-	return all
+	return append(all, o.DialOptions...)
 }
 
 func (o Options) withDefaults() Options {

@@ -24,7 +24,8 @@ type Options struct {
 	Dir string
 	// Listen also serves gRPC at this address, host:port. Empty: nobody but this process gets in.
 	Listen string
-	// Client are the options of the client. Address, TLS, APIKey and Conn have no meaning here and are refused.
+	// Client are the options of the client. Address, TLS, APIKey, DialOptions and Conn have no meaning here and are
+	// refused.
 	Client client.Options
 	Logger *slog.Logger // of the server; nil: nothing is logged
 
@@ -56,8 +57,8 @@ const defaultHeadroom = 32 << 20
 // Open starts the server. A directory that another process, or another Open, has in use is an error that says so. ctx bounds
 // the opening only.
 func Open(ctx context.Context, o Options) (*DB, error) {
-	if o.Client.Address != "" || o.Client.TLS != nil || o.Client.APIKey != "" || o.Client.Conn != nil {
-		return nil, errors.New("embedded: Client.Address, TLS, APIKey and Conn say how to reach a server; this one is here")
+	if o.Client.Address != "" || o.Client.TLS != nil || o.Client.APIKey != "" || o.Client.Conn != nil || len(o.Client.DialOptions) > 0 {
+		return nil, errors.New("embedded: Client.Address, TLS, APIKey, DialOptions and Conn say how to reach a server; this one is here")
 	}
 	if o.Client.Logger == nil && o.Logger != nil {
 		o.Client.Logger = o.Logger

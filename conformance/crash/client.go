@@ -31,11 +31,12 @@ const (
 type client struct {
 	number int
 	sdk    sdkclient.Client
+	api    workflowservice.WorkflowServiceClient // for all that no SDK is needed for
 	ledger *ledger
 	rng    *rand.Rand
 }
 
-func (c *client) service() workflowservice.WorkflowServiceClient { return c.sdk.WorkflowService() }
+func (c *client) service() workflowservice.WorkflowServiceClient { return c.api }
 
 // requestID is fresh and the same for the same seed.
 func (c *client) requestID() string {

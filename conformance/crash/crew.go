@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	own "github.com/perdure/perdure/client"
 	sdkclient "go.temporal.io/sdk/client"
 	sdklog "go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/worker"
@@ -19,11 +21,30 @@ import (
 func (t *test) dial(ctx context.Context, log slog.Handler) (sdkclient.Client, error) {
 	return sdkclient.DialContext(ctx, sdkclient.Options{
 		HostPort: t.victim.address, Namespace: namespace, Identity: "crash", Logger: sdklog.NewStructuredLogger(slog.New(log)),
-		ConnectionOptions: sdkclient.ConnectionOptions{DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.5, MaxDelay: 200 * time.Millisecond},
-			MinConnectTimeout: time.Second,
-		})}},
+		ConnectionOptions: sdkclient.ConnectionOptions{DialOptions: []grpc.DialOption{connectParams}},
 	})
+}
+
+var connectParams = grpc.WithConnectParams(grpc.ConnectParams{
+	Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.5, MaxDelay: 200 * time.Millisecond},
+	MinConnectTimeout: time.Second,
+})
+
+// dialSession connects with the Go SDK of this repository, which carries calls over a session where the server has one. opened
+// counts its sessions.
+func (t *test) dialSession(ctx context.Context) (c *own.Client, opened *atomic.Int64, err error) {
+	opened = new(atomic.Int64)
+	c, err = own.Dial(ctx, own.Options{
+		Address: t.victim.address, Namespace: namespace, Identity: "crash",
+		DialOptions: []grpc.DialOption{
+			connectParams,
+			grpc.WithStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+				opened.Add(1)
+				return streamer(ctx, desc, conn, method, opts...)
+			}),
+		},
+	})
+	return c, opened, err
 }
 
 // crew is two workers, of which the older is replaced now and then: workers come and go too, and an old one waits longer

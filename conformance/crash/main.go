@@ -154,6 +154,11 @@ func (t *test) run(ctx context.Context, sdkLog string) error {
 		return fmt.Errorf("connect: %w", err)
 	}
 	defer sdk.Close()
+	session, opened, err := t.dialSession(ctx)
+	if err != nil {
+		return fmt.Errorf("connect for a session: %w", err)
+	}
+	defer session.Close()
 	crew, err := t.hire(sdk)
 	if err != nil {
 		return err
@@ -163,7 +168,10 @@ func (t *test) run(ctx context.Context, sdkLog string) error {
 	enough := make(chan struct{})
 	var wg sync.WaitGroup
 	for i := range t.clients {
-		c := &client{number: i, sdk: sdk, ledger: t.ledger, rng: rand.New(rand.NewPCG(t.seed, uint64(i+1)))}
+		c := &client{number: i, sdk: sdk, api: sdk.WorkflowService(), ledger: t.ledger, rng: rand.New(rand.NewPCG(t.seed, uint64(i+1)))}
+		if i%2 == 1 { // calls of the others each go by themselves
+			c.api = session.Service()
+		}
 		wg.Go(func() { c.work(ctx, enough) })
 	}
 	err = t.chaos(ctx, kills, crew)
@@ -183,12 +191,16 @@ func (t *test) run(ctx context.Context, sdkLog string) error {
 	if err := errors.Join(t.victim.start(), t.victim.ready(ctx)); err != nil {
 		return fmt.Errorf("last restart: %w", err)
 	}
-	a := newAudit(&client{number: -1, sdk: sdk, ledger: t.ledger, rng: t.rng}, t.activities)
+	a := newAudit(&client{number: -1, sdk: sdk, api: sdk.WorkflowService(), ledger: t.ledger, rng: t.rng}, t.activities)
 	a.all(ctx)
 	runs, steps := t.activities.total()
 	fmt.Fprintf(t.out, "killed %d times in %.1fs, drained after %.1fs, audited after %.1fs; slowest restart %dms\n",
 		t.kills+1, chaos.Seconds(), drained.Seconds(), time.Since(begin).Seconds(), t.victim.slowest.Milliseconds())
 	fmt.Fprintf(t.out, "acknowledged: %s\n", t.ledger.counts())
+	fmt.Fprintf(t.out, "sessions opened by every second client: %d\n", opened.Load())
+	if opened.Load() == 0 && t.command == "" {
+		t.ledger.violation("no session was opened: half of the clients were to use one")
+	}
 	fmt.Fprintf(t.out, "audited: %d runs with %d events; %d activities were executed %d times\n", len(a.runs), a.events, steps, runs)
 	return ctx.Err()
 }
@@ -226,7 +238,7 @@ func (t *test) drain(ctx context.Context, sdk sdkclient.Client, wg *sync.WaitGro
 	case <-ctx.Done():
 		return fmt.Errorf("not drained within %s; unfinished:\n  %s", t.limit, strings.Join(t.ledger.unfinished(), "\n  "))
 	}
-	c := &client{number: -2, sdk: sdk, ledger: t.ledger, rng: t.rng}
+	c := &client{number: -2, sdk: sdk, api: sdk.WorkflowService(), ledger: t.ledger, rng: t.rng}
 	t.ledger.mu.Lock()
 	var alone []string
 	for id, e := range t.ledger.runs {

@@ -55,6 +55,8 @@ type Options struct {
 	APIKey string
 	TLS    *tls.Config // nil: none
 	// DialOptions come after those that the client makes its connections with, and so win over them. With Conn they are an error.
+	// What is done per call, such as credentials and interceptors of unary calls, is done once per stream where the server has
+	// sessions: use Interceptors, or NoSession.
 	DialOptions []grpc.DialOption
 	// Conn is used instead of dialling, and not closed.
 	Conn      grpc.ClientConnInterface

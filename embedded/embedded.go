@@ -11,6 +11,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
+	"os"
+	"runtime"
+	"runtime/debug"
 	"strings"
 
 	"github.com/perdure/perdure/client"
@@ -35,10 +39,10 @@ type Options struct {
 	// Limits are settings as `perdure server --limit` takes them, each NAME=VALUE; `perdure server --help` has the names. One
 	// that is not known, or has a value that makes no sense, is an error of Open.
 	Limits []string
-	// Headroom lets Go's collector run less often while the heap is small: so many bytes count as live that are never used, and
-	// the heap may grow by about as many more (with GOGC=100) before it is collected. A server that starts workflows all the time
-	// spends a sixth of its CPU on collections otherwise. Default 32 MiB; negative: none. It adds nothing to a heap that is large
-	// for other reasons, and no memory that is in use.
+	// Headroom lets Go's collector run less often while the heap is small: so many bytes are allocated and never used, and count as
+	// live, so that the heap may grow by as many more (with GOGC=100) before it is collected. A server that starts workflows all
+	// the time spends a sixth of its CPU on collections otherwise. Memory of the system is used for it only if Go had it already.
+	// Default 32 MiB, and none where GOGC is set or memory has a limit (GOMEMLIMIT); negative: none.
 	Headroom int
 }
 
@@ -48,11 +52,16 @@ type DB struct {
 	node   *node.Node
 	cancel context.CancelFunc
 	done   chan error
-
-	headroom []byte // never touched
 }
 
 const defaultHeadroom = 32 << 20
+
+func headroom(wanted int) int {
+	if wanted == 0 && os.Getenv("GOGC") == "" && debug.SetMemoryLimit(-1) == math.MaxInt64 {
+		return defaultHeadroom
+	}
+	return max(wanted, 0)
+}
 
 // Open starts the server. A directory that another process, or another Open, has in use is an error that says so. ctx bounds
 // the opening only.
@@ -84,13 +93,12 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		return nil, fmt.Errorf("embedded: %w", err)
 	}
 	db := &DB{node: n, cancel: cancel, done: make(chan error, 1)}
-	switch {
-	case o.Headroom == 0:
-		db.headroom = make([]byte, defaultHeadroom)
-	case o.Headroom > 0:
-		db.headroom = make([]byte, o.Headroom)
-	}
-	go func() { db.done <- n.Run(running) }()
+	untouched := make([]byte, headroom(o.Headroom))
+	go func() {
+		err := n.Run(running)
+		runtime.KeepAlive(untouched)
+		db.done <- err
+	}()
 	o.Client.Conn = n.Conn()
 	if db.client, err = client.Dial(ctx, o.Client); err != nil {
 		return nil, errors.Join(err, db.Close())

@@ -1,7 +1,9 @@
 package embedded_test
 
 import (
+	"math"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 
@@ -89,13 +91,18 @@ func (s *Summing) Add(_ workflow.Context, n int) (int, error) {
 }
 
 func TestHeadroomCountsAsLive(t *testing.T) {
+	t.Setenv("GOGC", "")
 	live := func() int64 {
 		var m runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&m)
 		return int64(m.HeapAlloc)
 	}
-	for _, c := range []struct{ headroom, least, most int64 }{{0, 32 << 20, 60 << 20}, {100 << 20, 100 << 20, 128 << 20}, {-1, 0, 28 << 20}} {
+	for _, c := range []struct {
+		limit                 int64
+		headroom, least, most int64
+	}{{math.MaxInt64, 0, 32 << 20, 60 << 20}, {math.MaxInt64, 100 << 20, 100 << 20, 128 << 20}, {math.MaxInt64, -1, 0, 28 << 20}, {1 << 30, 0, 0, 28 << 20}} {
+		defer debug.SetMemoryLimit(debug.SetMemoryLimit(c.limit))
 		before := live()
 		db, err := embedded.Open(t.Context(), embedded.Options{Headroom: int(c.headroom)})
 		if err != nil {
@@ -107,7 +114,9 @@ func TestHeadroomCountsAsLive(t *testing.T) {
 		if err := db.Close(); err != nil {
 			t.Fatal(err)
 		}
-		runtime.KeepAlive(db)
+		if left := live() - before; left > 28<<20 {
+			t.Errorf("headroom %d: %d are left after the end", c.headroom, left)
+		}
 	}
 }
 

@@ -231,19 +231,26 @@ func (w *Worker) shutDown() time.Duration {
 		WorkerInstanceKey: w.key, TaskQueue: w.queue,
 		TaskQueueTypes: []enumspb.TaskQueueType{enumspb.TASK_QUEUE_TYPE_WORKFLOW, enumspb.TASK_QUEUE_TYPE_ACTIVITY},
 	}
-	_, err := w.client.Service().ShutdownWorker(ctx, request)
-	var unavailable *serviceerror.Unavailable
-	if errors.As(err, &unavailable) { // it may be repeated
-		_, err = w.client.Service().ShutdownWorker(ctx, request)
+	ends := false
+	for range 2 { // both may be repeated, and a connection that ends fails one
+		_, err := w.client.Service().ShutdownWorker(ctx, request)
+		if err == nil {
+			ends, err = w.serverEndsPolls(ctx)
+		}
+		var unavailable *serviceerror.Unavailable
+		if !errors.As(err, &unavailable) {
+			break
+		}
 	}
-	if err != nil {
-		return pollsEndMaybe
+	if ends {
+		return pollsEnd
 	}
+	return pollsEndMaybe
+}
+
+func (w *Worker) serverEndsPolls(ctx context.Context) (bool, error) {
 	ns, err := w.client.Service().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: w.client.Namespace()})
-	if err != nil || !ns.GetNamespaceInfo().GetCapabilities().GetWorkerPollCompleteOnShutdown() {
-		return pollsEndMaybe
-	}
-	return pollsEnd
+	return ns.GetNamespaceInfo().GetCapabilities().GetWorkerPollCompleteOnShutdown(), err
 }
 
 func (w *Worker) pollWorkflow(ctx context.Context, queue string, sticky bool) (polled, error) {

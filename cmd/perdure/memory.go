@@ -18,15 +18,17 @@ const (
 
 	restPeriod = 5 * time.Second
 	restBytes  = 1 << 20  // a server that allocates less in restPeriod has nothing to do
-	restGain   = 16 << 20 // memory that is worth a collection to give back
+	restGain   = 16 << 20 // memory that is worth a collection to give back,
+	restShare  = 8        // if it is this part of what is live, which has to be gone through
 )
 
 // tendMemory sets how often the collector runs, and gives memory back to the system when there is nothing to do, until ctx
-// ends. A user who has set GOGC gets what that says.
+// ends. A user who has set GOGC gets what that says, and no more.
 func tendMemory(ctx context.Context) {
-	if os.Getenv("GOGC") == "" {
-		go pace(ctx)
+	if os.Getenv("GOGC") != "" {
+		return
 	}
+	go pace(ctx)
 	go rest(ctx)
 }
 
@@ -53,9 +55,12 @@ func onCollection(done chan<- struct{}) {
 	runtime.AddCleanup(new(*byte), func(done chan<- struct{}) { done <- struct{}{} }, done)
 }
 
-// percentage is rounded to steps of 5, as each change stops the program for a moment.
+// leastHeap is what Go takes the heap to be when it is smaller (at 100 percent).
+const leastHeap = 4 << 20
+
+// percentage is rounded, so that it is seldom changed.
 func percentage(live uint64) int {
-	p := int(headroom * 100 / max(live, 1<<20))
+	p := int(headroom * 100 / max(live, leastHeap))
 	return max(headroomShare, p/5*5)
 }
 
@@ -81,7 +86,7 @@ func rest(ctx context.Context) {
 	for {
 		select {
 		case <-t.C:
-			if r.due(readMetric("/gc/heap/allocs:bytes"), garbageBytes()) {
+			if r.due(readMetric("/gc/heap/allocs:bytes"), garbageBytes(), liveBytes()) {
 				debug.FreeOSMemory()
 			}
 		case <-ctx.Done():
@@ -103,8 +108,8 @@ func garbageBytes() uint64 {
 type resting struct{ allocated uint64 }
 
 // due is asked once per period.
-func (r *resting) due(allocated, garbage uint64) bool {
+func (r *resting) due(allocated, garbage, live uint64) bool {
 	idle := allocated-r.allocated < restBytes
 	r.allocated = allocated
-	return idle && garbage >= restGain
+	return idle && garbage >= max(restGain, live/restShare)
 }

@@ -12,7 +12,7 @@ func TestTheCollectorHasHeadroomAndNoMore(t *testing.T) {
 		live uint64
 		want int
 	}{
-		{0, 3200}, {4 << 20, 800}, {32 << 20, 100}, {33 << 20, 95}, {40 << 20, 80}, {64 << 20, headroomShare}, {1 << 30, headroomShare},
+		{0, 800}, {4 << 20, 800}, {32 << 20, 100}, {33 << 20, 95}, {40 << 20, 80}, {64 << 20, headroomShare}, {1 << 30, headroomShare},
 	} {
 		if got := percentage(c.live); got != c.want {
 			t.Errorf("%d live: %d %%, want %d", c.live, got, c.want)
@@ -36,6 +36,10 @@ func TestThePaceFollowsWhatIsLive(t *testing.T) {
 		}
 	}
 	until(func(p uint64) bool { return p > headroomShare && p != 100 })
+	runtime.GC()
+	if goal := readMetric("/gc/heap/goal:bytes"); goal > liveBytes()+headroom*11/10 {
+		t.Errorf("the heap may grow to %d with %d live", goal, liveBytes())
+	}
 	live := make([]byte, 200<<20)
 	until(func(p uint64) bool { return p == headroomShare })
 	runtime.KeepAlive(live)
@@ -46,16 +50,17 @@ func TestThePaceFollowsWhatIsLive(t *testing.T) {
 func TestMemoryIsGivenBackOnceAfterWork(t *testing.T) {
 	var r resting
 	for i, c := range []struct {
-		allocated, garbage uint64
-		want               bool
+		allocated, garbage, live uint64
+		want                     bool
 	}{
-		{500 << 20, 40 << 20, false}, // at work
-		{900 << 20, 40 << 20, false},
-		{900<<20 + 1000, 40 << 20, true}, // at rest
-		{900<<20 + 2000, 2 << 20, false}, // and all was given back
-		{901<<20 + 2000, 40 << 20, false},
+		{500 << 20, 40 << 20, 20 << 20, false}, // at work
+		{900 << 20, 40 << 20, 20 << 20, false},
+		{900<<20 + 1000, 40 << 20, 1 << 30, false}, // at rest, and too much to go through for that
+		{900<<20 + 2000, 40 << 20, 20 << 20, true},
+		{900<<20 + 3000, 2 << 20, 20 << 20, false}, // all was given back
+		{902<<20 + 3000, 40 << 20, 20 << 20, false},
 	} {
-		if got := r.due(c.allocated, c.garbage); got != c.want {
+		if got := r.due(c.allocated, c.garbage, c.live); got != c.want {
 			t.Errorf("period %d: %v, want %v", i, got, c.want)
 		}
 	}

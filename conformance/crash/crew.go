@@ -39,8 +39,14 @@ func (t *test) dialSession(ctx context.Context) (c *own.Client, opened *atomic.I
 		DialOptions: []grpc.DialOption{
 			connectParams,
 			grpc.WithStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-				opened.Add(1)
-				return streamer(ctx, desc, conn, method, opts...)
+				stream, err := streamer(ctx, desc, conn, method, opts...)
+				if err != nil {
+					return nil, err
+				}
+				if header, err := stream.Header(); err == nil && len(header.Get("perdure-session")) > 0 {
+					opened.Add(1)
+				}
+				return stream, nil
 			}),
 		},
 	})

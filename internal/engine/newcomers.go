@@ -6,13 +6,14 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/perdure/perdure/internal/ids"
 	"github.com/perdure/perdure/internal/record"
 	"github.com/perdure/perdure/internal/storage"
 )
 
 const (
-	newcomerRows  = 10_000   // read at a time
-	newcomerMax   = 16 << 20 // IDs of one shard (20 MB); with more each new workflow costs a read again
+	newcomerRows  = 2_000    // read at a time: they are added in the shard's loop
+	newcomerMax   = 16 << 20 // room for one shard (20 MB); with more than half as many IDs each new workflow costs a read again
 	newcomerRetry = time.Second
 	growth        = 4 // of the filter when it turns out to be too small
 )
@@ -23,11 +24,17 @@ const (
 type newcomers struct {
 	filter   *bloom // nil: not ready
 	building *bloom // of what was scanned and of what came meanwhile; nil: nothing is scanned
-	first    int    // room of the first filter
+	first    int    // room of the first filter; that of the last one after a reset
 }
 
-// reset forgets everything; the owner of a new epoch calls scan.
-func (n *newcomers) reset(s *Shard) { *n = newcomers{first: s.opts.NewcomerIDs} }
+// reset forgets who is known; acquired scans anew.
+func (n *newcomers) reset(s *Shard) {
+	first := max(n.first, s.opts.NewcomerIDs)
+	if n.filter != nil {
+		first = n.filter.room
+	}
+	*n = newcomers{first: first}
+}
 
 // unheardOf tells whether the row is not in the store for sure.
 func (n *newcomers) unheardOf(current []byte) bool {
@@ -88,6 +95,7 @@ func (s *Shard) scannedNewcomers(hashes []uint64, start, last, end []byte, err e
 	case n.building.count > n.building.room/2:
 		s.scanNewcomers(n.building.room * growth)
 	case err != nil:
+		_ = s.readFailed("read the pointers to current runs", ids.RunKey{}, err)
 		s.after(s.now().Add(newcomerRetry), func() { s.scanNewcomersFrom(start, end) })
 	case last != nil:
 		s.scanNewcomersFrom(append(last, 0), end)

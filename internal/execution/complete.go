@@ -148,7 +148,7 @@ func (c *completion) run() *badCommand {
 	heartbeat := c.req.ForceCreateNewWorkflowTask
 	if !c.closed {
 		c.rejectUnprocessed(t.Seq, heartbeat)
-		inline := c.req.ReturnNewWorkflowTask && (heartbeat || c.somebodyWaits())
+		inline := c.req.ReturnNewWorkflowTask && (heartbeat || c.cancelled || c.needTask || c.somebodyWaits())
 		c.flush()
 		if heartbeat || c.cancelled {
 			c.needTask, c.forceNormal = true, true
@@ -170,7 +170,7 @@ func (c *completion) run() *badCommand {
 // a task takes its turn in the queue, where more signals can join it: a run that is sent signals without end would otherwise
 // have its worker to itself, and a task for each.
 func (c *completion) somebodyWaits() bool {
-	if c.env.Limits.InlineSignals || c.Buffered.Len() == 0 || c.unsentUpdates() || c.Volatile.Queries.Len() > 0 {
+	if c.env.Limits.InlineSignals || c.Buffered.Len() == 0 || c.Volatile.Updates.Len() > 0 || c.Volatile.Queries.Len() > 0 {
 		return true
 	}
 	for _, b := range c.Buffered.All {

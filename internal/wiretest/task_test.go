@@ -9,6 +9,7 @@ import (
 	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
 	failurepb "go.temporal.io/api/failure/v1"
+	protocolpb "go.temporal.io/api/protocol/v1"
 	sdkpb "go.temporal.io/api/sdk/v1"
 	taskqueuepb "go.temporal.io/api/taskqueue/v1"
 	"go.temporal.io/api/workflowservice/v1"
@@ -266,6 +267,49 @@ func TestATaskForSignalsAloneComesWithTheAnswerIfAskedFor(t *testing.T) {
 		is(r, "partial history", list(next.History.Events), "WFTCompleted TimerStarted Signaled WFTScheduled WFTStarted")
 		next.complete(completeRun("done"))
 	}, func(l *limits) { l.InlineSignals = true })
+}
+
+// A signal beside something that somebody waits for: the next task comes with the answer.
+func TestATaskForMoreThanSignalsComesWithTheAnswer(t *testing.T) {
+	signalledAnd := func(commands ...*commandpb.Command) func(r *rig, k *task) *workflowservice.PollWorkflowTaskQueueResponse {
+		return func(r *rig, k *task) *workflowservice.PollWorkflowTaskQueueResponse {
+			r.signal("w", "s")
+			req := k.request(commands...)
+			req.ReturnNewWorkflowTask = true
+			req.StickyAttributes = stickyAttributes()
+			return must[*workflowservice.RespondWorkflowTaskCompletedResponse](r)(r.RespondWorkflowTaskCompleted(r.ctx, req)).WorkflowTask
+		}
+	}
+	inline := func(r *rig, response *workflowservice.PollWorkflowTaskQueueResponse) *task {
+		r.t.Helper()
+		if response == nil {
+			r.t.Fatal("no task with the answer")
+		}
+		next := &task{response, r}
+		next.judge()
+		return next
+	}
+	t.Run("an activity that is cancelled before it started", func(t *testing.T) {
+		bubble(t, func(r *rig) {
+			r.start("w")
+			r.take().complete(schedule("a"))
+			r.signal("w", "stop it")
+			inline(r, signalledAnd(cancelActivity(5))(r, r.take())).complete(completeRun("done"))
+		})
+	})
+	t.Run("an update that has not ended", func(t *testing.T) {
+		bubble(t, func(r *rig) {
+			r.start("w")
+			r.take().complete(startTimer("t", time.Minute))
+			u := r.updates("w", "u")
+			k := r.take()
+			k.say([]*protocolpb.Message{k.accept()})
+			r.signal("w", "for the update")
+			next := inline(r, signalledAnd()(r, r.take()))
+			next.say([]*protocolpb.Message{respond("u", "signalled")}, completeRun("done"))
+			u.get()
+		})
+	})
 }
 
 // completeOverASignal completes a task during which a signal came, and wants the next one with the answer.

@@ -166,6 +166,9 @@ func (d *draft) encode(out *storage.Batch, core *Core, l *execution.Limits) {
 	}
 	if len(d.events) > 0 {
 		out.Set(record.HistoryKey(k, d.first), d.events)
+		if d.first == 1 && record.InOrder(k.Run) {
+			out.Set(record.RunsKey(k), nil)
+		}
 	}
 	for i := range d.tasks {
 		op := &d.tasks[i]

@@ -3,7 +3,6 @@ package engine
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 
@@ -42,25 +41,26 @@ func (e *Engine) Ledger(ctx context.Context, key ids.WorkflowKey, run ids.RunID)
 			notes[run][n.Number] = n
 		}
 	}
-	prefix := record.AllLedgers(key)
-	if run != "" {
-		prefix = record.LedgerPrefix(key.Run(run))
+	runs := []ids.RunKey{key.Run(run)}
+	if run == "" {
+		runs = nil
+		err = record.ScanRuns(e.store, key, storage.PrefixEnd, func(k ids.RunKey) bool { runs = append(runs, k); return true })
 	}
 	var fault error
-	err = e.store.Scan(prefix, storage.PrefixEnd(prefix), func(k, value []byte) bool {
-		of, err := record.ParseLedgerKey(k)
-		var row []execution.Note
-		if err == nil {
-			row, err = record.DecodeNotes(value)
+	for _, k := range runs {
+		prefix := record.LedgerPrefix(k)
+		scanned := e.store.Scan(prefix, storage.PrefixEnd(prefix), func(_, value []byte) bool {
+			var row []execution.Note
+			if row, fault = record.DecodeNotes(value); fault == nil {
+				add(k.Run, row)
+			}
+			return fault == nil
+		})
+		if err = cmp.Or(err, scanned, fault); err != nil {
+			break
 		}
-		if err != nil {
-			fault = fmt.Errorf("read the ledger of %s: %w", key.Run(run), err)
-			return false
-		}
-		add(of.Run, row)
-		return true
-	})
-	if err = cmp.Or(err, fault); err != nil {
+	}
+	if err != nil {
 		return nil, e.shard(key).readFailed("read ledger", key.Run(run), err)
 	}
 	add(v.state.Key.Run, v.notes)

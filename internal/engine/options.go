@@ -113,7 +113,7 @@ type Options struct {
 	OutboxRows int
 
 	Clock      clock.Clock      // default clock.System
-	NewRunID   func() ids.RunID // default a random UUID
+	NewRunID   func() ids.RunID // default a UUID of version 7, see record.InOrder
 	Limits     *execution.Limits
 	Namespaces Namespaces   // nil: no namespace has rules
 	Sink       Sink         // nil: offers are dropped and no sticky queue is alive
@@ -142,7 +142,7 @@ func (o Options) withDefaults() (Options, error) {
 		o.Clock = clock.System{}
 	}
 	if o.NewRunID == nil {
-		o.NewRunID = func() ids.RunID { return ids.RunID(uuid.NewString()) }
+		o.NewRunID = func() ids.RunID { return ids.RunID(uuid.Must(uuid.NewV7()).String()) }
 	}
 	if o.Limits == nil {
 		o.Limits = execution.DefaultLimits()

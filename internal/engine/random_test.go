@@ -74,7 +74,7 @@ func (w *world) options(o *Options) {
 	life, n := w.life, 0
 	o.NewRunID = func() ids.RunID {
 		n++
-		return ids.RunID(fmt.Sprintf("bbbbbbbb-0000-4000-%04x-%012d", life, n))
+		return ids.RunID(fmt.Sprintf("bbbbbbbb-0000-%d000-%04x-%012d", []int{4, 7}[n%2], life, n))
 	}
 	o.Shards = 2
 	o.CacheBytes = 2 * 3 * entryBytes
@@ -307,14 +307,7 @@ func (w *world) wasWritten(k ids.WorkflowKey, id ids.EventID) {
 
 func (w *world) storedRuns(k ids.WorkflowKey) (all []*execution.State) {
 	var keys []ids.RunKey
-	prefix := record.WorkflowPrefix(k)
-	_ = w.mem.Scan(prefix, storage.PrefixEnd(prefix), func(key, _ []byte) bool {
-		run, row, err := record.ParseRowKey(key)
-		if err == nil && row.Kind == execution.RowInfo {
-			keys = append(keys, run)
-		}
-		return true
-	})
+	_ = record.ScanRuns(w.mem, k, storage.PrefixEnd, func(run ids.RunKey) bool { keys = append(keys, run); return true })
 	for _, k := range keys {
 		all = append(all, w.stored(k))
 	}

@@ -81,8 +81,11 @@ func (r *removal) messages() {
 func (r *removal) ledger() { r.prefix(record.LedgerPrefix(r.e.key), nil, r.rows) }
 
 func (r *removal) rows() {
-	timer := storage.Op{Key: timerKey(r.e.key, r.row), Delete: true}
-	r.prefix(record.RunPrefix(r.e.key), &timer, func() { r.s.drop(r.e) })
+	last := []storage.Op{{Key: timerKey(r.e.key, r.row), Delete: true}}
+	if record.InOrder(r.e.key.Run) {
+		last = append(last, storage.Op{Key: record.RunsKey(r.e.key), Delete: true})
+	}
+	r.prefix(record.RunPrefix(r.e.key), last, func() { r.s.drop(r.e) })
 }
 
 // seenRow is a row by which later runs recall a message.
@@ -122,13 +125,13 @@ func seenRows(reader storage.Reader, run ids.RunKey, rows [][]byte) (out []seenR
 	return out, nil
 }
 
-func (r *removal) prefix(prefix []byte, last *storage.Op, then func()) {
+func (r *removal) prefix(prefix []byte, last []storage.Op, then func()) {
 	r.remove(prefix, storage.PrefixEnd(prefix), last, then)
 }
 
 // remove deletes a range from its end, a chunk at a time, so that a run's header is in the last one, and calls then
 // once all is durable.
-func (r *removal) remove(start, end []byte, last *storage.Op, then func()) {
+func (r *removal) remove(start, end []byte, last []storage.Op, then func()) {
 	s := r.s
 	s.job(func(reader storage.Reader) func() {
 		var keys [][]byte
@@ -158,8 +161,8 @@ func (r *removal) remove(start, end []byte, last *storage.Op, then func()) {
 				s.when(s.newest(), func() { r.remove(start, keys[removeRows-1], last, then) })
 				return
 			}
-			if last != nil {
-				s.stage(*last)
+			for _, op := range last {
+				s.stage(op)
 			}
 			s.when(s.newest(), then)
 		}

@@ -324,7 +324,7 @@ func counted() func() ids.RunID {
 		mu.Lock()
 		defer mu.Unlock()
 		n++
-		return ids.RunID(fmt.Sprintf("bbbbbbbb-0000-4000-8000-%012d", n))
+		return ids.RunID(fmt.Sprintf("bbbbbbbb-0000-%d000-8000-%012d", []int{4, 7}[n%2], n)) // of both layouts
 	}
 }
 

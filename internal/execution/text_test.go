@@ -29,7 +29,7 @@ import (
 // How transitions read in scripts: what a reader wants to know, one fact a line, runs as R1, R2 …, times as distances
 // from the start of the script.
 
-var runPattern = regexp.MustCompile(`00000000-0000-4000-8000-0*([1-9][0-9]*)`)
+var runPattern = regexp.MustCompile(`00000000-0000-[47]000-8000-0*([1-9][0-9]*)`)
 
 func tidy(s string) string { return runPattern.ReplaceAllString(s, "R$1") }
 

@@ -77,7 +77,9 @@ func workflowKey(id string) ids.WorkflowKey {
 	return ids.WorkflowKey{Namespace: testNamespace, Workflow: ids.WorkflowID(id)}
 }
 
-func runName(n int) ids.RunID { return ids.RunID(fmt.Sprintf("00000000-0000-4000-8000-%012d", n)) }
+func runName(n int) ids.RunID {
+	return ids.RunID(fmt.Sprintf("00000000-0000-%d000-8000-%012d", []int{4, 7}[n%2], n)) // of both layouts
+}
 
 // get is the named run, or the current one; nil if there is none.
 func (w *world) get(key ids.WorkflowKey, id ids.RunID) *run {

@@ -171,42 +171,28 @@ func (x *indexScan) row(key, value []byte) bool {
 // pinned finds the index keys of all runs of some workflow IDs, in order; ok is false if there are too many.
 func (x *indexScan) pinned(r storage.Reader, workflows []string) (keys [][]byte, ok bool, err error) {
 	for _, id := range workflows {
-		prefix := record.WorkflowPrefix(ids.WorkflowKey{Namespace: x.n.ID, Workflow: ids.WorkflowID(id)})
-		end := storage.PrefixEnd(prefix)
-		for start := prefix; ; {
-			if x.ctx.Err() != nil {
-				return nil, false, x.ctx.Err()
+		workflow := ids.WorkflowKey{Namespace: x.n.ID, Workflow: ids.WorkflowID(id)}
+		var fault error
+		many := false
+		err := record.ScanRuns(r, workflow, storage.PrefixEnd, func(run ids.RunKey) bool {
+			if fault = x.ctx.Err(); fault != nil {
+				return false
 			}
-			run, found, err := firstRun(r, start, end)
-			if err != nil || !found {
-				if err != nil {
-					return nil, false, err
-				}
-				break
+			if many = len(keys) == maxPinned; many {
+				return false
 			}
-			key, err := indexKeyOf(r, run)
-			if err != nil {
-				return nil, false, err
+			var key []byte
+			if key, fault = indexKeyOf(r, run); fault == nil {
+				keys = append(keys, key)
 			}
-			if len(keys) == maxPinned {
-				return nil, false, nil
-			}
-			keys = append(keys, key)
-			start = storage.PrefixEnd(record.RunPrefix(run))
+			return fault == nil
+		})
+		if err = cmp.Or(err, fault); err != nil || many {
+			return nil, false, err
 		}
 	}
 	slices.SortFunc(keys, bytes.Compare)
 	return keys, true, nil
-}
-
-// firstRun is the first run that has rows in a range of keys.
-func firstRun(r storage.Reader, start, end []byte) (run ids.RunKey, found bool, err error) {
-	scanned := r.Scan(start, end, func(key, _ []byte) bool {
-		run, _, err = record.ParseRowKey(key)
-		found = err == nil
-		return false
-	})
-	return run, found, cmp.Or(scanned, err)
 }
 
 // indexKeyOf is where a run's visibility row is. Only the run's first two rows are read.

@@ -6,6 +6,7 @@
 package record
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -24,6 +25,10 @@ const (
 	tableSeen      = 0x13 // slot, namespace, workflow, kind, message ID → run ID
 	tableHistory   = 0x12 // slot, namespace, workflow, run, first event ID → events
 	tableLedger    = 0x14 // slot, namespace, workflow, run, place → notes
+	tableRun7      = 0x15 // run, namespace, workflow, row kind, row ID → row
+	tableHistory7  = 0x16 // run, namespace, workflow, first event ID → events
+	tableLedger7   = 0x17 // run, namespace, workflow, place → notes
+	tableRuns      = 0x18 // slot, namespace, workflow, run → nothing; of runs in table 0x15
 	tableDispatch  = 0x20 // namespace, type, queue, priority, time, run, number, stamp → dispatch
 	tableTimer     = 0x21 // slot group, time, slot, namespace, workflow, run → nothing
 	tableOutbox    = 0x22 // slot, namespace, workflow, run, number → message
@@ -144,14 +149,92 @@ func DecodeCurrent(b []byte) (ids.RunID, error) {
 	return ids.RunID(u.String()), nil
 }
 
+// InOrder tells whether the rows of a run are in tables ordered by time: its ID is a UUID of version 7, which begins with the
+// moment it was made. What happens at a time then changes neighbouring rows, and old rows are left alone when tables are
+// merged. Earlier builds made IDs of version 4, whose runs are ordered by the hash of their workflow.
+func InOrder(run ids.RunID) bool { return len(run) == 36 && run[14] == '7' }
+
+// runPrefix is the prefix of what a run has in the table for runs in order, or in the other one.
+func runPrefix(inOrder, other byte, k ids.RunKey) []byte {
+	if !InOrder(k.Run) {
+		return appendUUID(workflowPrefix(other, k.Of()), k.Run)
+	}
+	b := make([]byte, 0, 1+16+16+len(k.Workflow)+2+16)
+	return appendText(appendUUID(appendUUID(append(b, inOrder), k.Run), k.Namespace), k.Workflow)
+}
+
+// run is the inverse of runPrefix, the table included.
+func (r *reader) run(inOrder, other byte) (k ids.RunKey) {
+	table := r.take(1)[0]
+	switch table {
+	case inOrder:
+		k.Run, k.Namespace = ids.RunID(r.uuid()), ids.NamespaceID(r.uuid())
+		k.Workflow = ids.WorkflowID(r.text())
+	case other:
+		k = r.workflow().Run("")
+		k.Run = ids.RunID(r.uuid())
+	default:
+		r.bad = true
+	}
+	r.bad = r.bad || InOrder(k.Run) != (table == inOrder)
+	return k
+}
+
 // RunPrefix is the prefix of all rows of one run.
-func RunPrefix(k ids.RunKey) []byte { return appendUUID(workflowPrefix(tableRun, k.Of()), k.Run) }
+func RunPrefix(k ids.RunKey) []byte { return runPrefix(tableRun7, tableRun, k) }
 
-// WorkflowPrefix is the prefix of all rows of all runs of a workflow.
-func WorkflowPrefix(k ids.WorkflowKey) []byte { return workflowPrefix(tableRun, k) }
+// RunsKey is the row by which a run in order is found when only its workflow is known.
+func RunsKey(k ids.RunKey) []byte { return appendUUID(workflowPrefix(tableRuns, k.Of()), k.Run) }
 
-// AllRuns is the prefix of the rows of all runs.
-func AllRuns() []byte { return []byte{tableRun} }
+// ParseRunsKey is the inverse of RunsKey.
+func ParseRunsKey(key []byte) (k ids.RunKey, err error) {
+	r := reader{b: key}
+	if r.take(1)[0] != tableRuns {
+		return k, errKey
+	}
+	k = r.workflow().Run("")
+	k.Run = ids.RunID(r.uuid())
+	return k, r.done()
+}
+
+// scanner is what ScanRuns needs of a store.
+type scanner interface {
+	Scan(start, end []byte, fn func(key, value []byte) bool) error
+}
+
+// ScanRuns visits the runs of a workflow that have rows, until fn returns false. A run is visited once; their order is that of
+// their IDs, those that are not in order first. end is storage.PrefixEnd.
+func ScanRuns(r scanner, k ids.WorkflowKey, end func([]byte) []byte, fn func(ids.RunKey) bool) error {
+	prefix := workflowPrefix(tableRun, k)
+	for start := prefix; start != nil; {
+		var run ids.RunKey
+		var fault error
+		found := false
+		err := r.Scan(start, end(prefix), func(key, _ []byte) bool {
+			run, _, fault = ParseRowKey(key)
+			found = true
+			return false
+		})
+		switch {
+		case err != nil || fault != nil:
+			return cmp.Or(err, fault)
+		case !found:
+			start = nil
+		case !fn(run):
+			return nil
+		default:
+			start = end(RunPrefix(run))
+		}
+	}
+	var fault error
+	prefix = workflowPrefix(tableRuns, k)
+	err := r.Scan(prefix, end(prefix), func(key, _ []byte) bool {
+		var run ids.RunKey
+		run, fault = ParseRunsKey(key)
+		return fault == nil && fn(run)
+	})
+	return cmp.Or(err, fault)
+}
 
 // RowKey is where a row of a run is stored.
 func RowKey(k ids.RunKey, row execution.Row) []byte {
@@ -169,11 +252,7 @@ func RowKey(k ids.RunKey, row execution.Row) []byte {
 // ParseRowKey is the inverse of RowKey.
 func ParseRowKey(key []byte) (k ids.RunKey, row execution.Row, err error) {
 	r := reader{b: key}
-	if r.take(1)[0] != tableRun {
-		return k, row, errKey
-	}
-	k = r.workflow().Run("")
-	k.Run = ids.RunID(r.uuid())
+	k = r.run(tableRun7, tableRun)
 	row.Kind = execution.RowKind(r.take(1)[0])
 	switch row.Kind {
 	case execution.RowInfo, execution.RowStart, execution.RowMemo, execution.RowSearchAttributes:
@@ -204,11 +283,8 @@ func ParseSeenKey(key []byte) (k ids.WorkflowKey, m execution.Seen, err error) {
 	return k, m, r.done()
 }
 
-// LedgerPrefix is the prefix of the notes of one run; AllLedgers is that of all runs of a workflow.
-func LedgerPrefix(k ids.RunKey) []byte { return appendUUID(AllLedgers(k.Of()), k.Run) }
-
-// AllLedgers is the prefix of the notes of all runs of a workflow.
-func AllLedgers(k ids.WorkflowKey) []byte { return workflowPrefix(tableLedger, k) }
+// LedgerPrefix is the prefix of the notes of one run.
+func LedgerPrefix(k ids.RunKey) []byte { return runPrefix(tableLedger7, tableLedger, k) }
 
 // LedgerKey is where the notes are stored the last of which has this number, in a ring of so many places.
 func LedgerKey(k ids.RunKey, number int64, places int) []byte {
@@ -218,18 +294,14 @@ func LedgerKey(k ids.RunKey, number int64, places int) []byte {
 // ParseLedgerKey tells whose notes the row holds.
 func ParseLedgerKey(key []byte) (k ids.RunKey, err error) {
 	r := reader{b: key}
-	if r.take(1)[0] != tableLedger {
-		return k, errKey
-	}
-	k = r.workflow().Run("")
-	k.Run = ids.RunID(r.uuid())
+	k = r.run(tableLedger7, tableLedger)
 	r.take(4)
 	return k, r.done()
 }
 
 // HistoryPrefix is the prefix of a run's events.
 func HistoryPrefix(k ids.RunKey) []byte {
-	return appendUUID(workflowPrefix(tableHistory, k.Of()), k.Run)
+	return runPrefix(tableHistory7, tableHistory, k)
 }
 
 // HistoryKey is where the events of one transition are stored, the first of which is first.
@@ -238,11 +310,7 @@ func HistoryKey(k ids.RunKey, first ids.EventID) []byte { return appendInt(Histo
 // ParseHistoryKey tells the first event of the row under key.
 func ParseHistoryKey(key []byte) (k ids.RunKey, first ids.EventID, err error) {
 	r := reader{b: key}
-	if r.take(1)[0] != tableHistory {
-		return k, 0, errKey
-	}
-	k = r.workflow().Run("")
-	k.Run = ids.RunID(r.uuid())
+	k = r.run(tableHistory7, tableHistory)
 	first = r.int()
 	return k, first, r.done()
 }

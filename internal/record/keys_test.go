@@ -3,7 +3,9 @@ package record
 import (
 	"bytes"
 	"cmp"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -23,7 +25,11 @@ func names() *rapid.Generator[string] {
 
 func uuids() *rapid.Generator[string] {
 	return rapid.Custom(func(t *rapid.T) string {
-		r := reader{b: rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "uuid")}
+		b := rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "uuid")
+		if version := rapid.SampledFrom([]byte{0, 4, 7}).Draw(t, "version"); version != 0 {
+			b[6] = b[6]&0xf | version<<4
+		}
+		r := reader{b: b}
 		return r.uuid()
 	})
 }
@@ -83,8 +89,11 @@ func TestRowKeysComeBack(t *testing.T) {
 			t.Fatalf("%v %v comes back as %v %v: %v", k, row, gotKey, gotRow, err)
 		}
 		prefix := RunPrefix(k)
-		if !bytes.HasPrefix(key, prefix) || !bytes.HasPrefix(prefix, WorkflowPrefix(k.Of())) || !bytes.HasPrefix(key, AllRuns()) {
-			t.Fatal("a row is not below its prefixes")
+		if !bytes.HasPrefix(key, prefix) {
+			t.Fatal("a row is not below its prefix")
+		}
+		if got, err := ParseRunsKey(RunsKey(k)); err != nil || got != k {
+			t.Fatalf("%v comes back as %v: %v", k, got, err)
 		}
 	})
 }
@@ -96,19 +105,76 @@ func TestRunsDoNotMix(t *testing.T) {
 		if rapid.Bool().Draw(t, "same namespace") {
 			b.Namespace = a.Namespace
 		}
-		if a.Of() == b.Of() {
+		if rapid.Bool().Draw(t, "same run") {
+			b.Run = a.Run
+		}
+		if a == b {
 			return
 		}
-		prefix, end := WorkflowPrefix(a.Of()), storage.PrefixEnd(WorkflowPrefix(a.Of()))
+		prefix, end := RunPrefix(a), storage.PrefixEnd(RunPrefix(a))
 		for _, key := range [][]byte{RowKey(b, rows().Draw(t, "row")), RunPrefix(b)} {
 			if bytes.Compare(key, prefix) >= 0 && bytes.Compare(key, end) < 0 {
-				t.Fatalf("%v is found below %v", b, a.Of())
+				t.Fatalf("%v is found below %v", b, a)
 			}
+		}
+		if a.Of() == b.Of() {
+			return
 		}
 		if bytes.Equal(CurrentKey(a.Of()), CurrentKey(b.Of())) {
 			t.Fatalf("%v and %v share their current run", a, b)
 		}
 	})
+}
+
+// TestRunsAreFound, in either layout, each once, and those of no other workflow.
+func TestRunsAreFound(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		wanted := runs().Draw(t, "run").Of()
+		store := make(sorted)
+		want := make(map[ids.RunKey]bool)
+		for range rapid.IntRange(0, 6).Draw(t, "runs") {
+			k := wanted.Run(ids.RunID(uuids().Draw(t, "another run")))
+			if rapid.IntRange(0, 3).Draw(t, "another workflow") == 0 {
+				k.Workflow = ids.WorkflowID(names().Draw(t, "name"))
+			}
+			for range rapid.IntRange(1, 3).Draw(t, "rows") {
+				store[string(RowKey(k, rows().Draw(t, "row")))] = true
+			}
+			if InOrder(k.Run) {
+				store[string(RunsKey(k))] = true
+			}
+			if k.Of() == wanted {
+				want[k] = true
+			}
+		}
+		got := make(map[ids.RunKey]bool)
+		err := ScanRuns(store, wanted, storage.PrefixEnd, func(k ids.RunKey) bool {
+			if got[k] {
+				t.Fatalf("%v is found twice", k)
+			}
+			got[k] = true
+			return true
+		})
+		if err != nil || !maps.Equal(got, want) {
+			t.Fatalf("found %v, want %v: %v", got, want, err)
+		}
+		visits := 0
+		if err := ScanRuns(store, wanted, storage.PrefixEnd, func(ids.RunKey) bool { visits++; return false }); err != nil || visits > 1 {
+			t.Fatalf("%d visits after the end: %v", visits, err)
+		}
+	})
+}
+
+// sorted are the keys of a store.
+type sorted map[string]bool
+
+func (s sorted) Scan(start, end []byte, fn func(key, value []byte) bool) error {
+	for _, key := range slices.Sorted(maps.Keys(s)) {
+		if key >= string(start) && (end == nil || key < string(end)) && !fn([]byte(key), nil) {
+			break
+		}
+	}
+	return nil
 }
 
 func TestHistoryKeysAreInOrder(t *testing.T) {

@@ -22,6 +22,8 @@ import (
 const (
 	tableRun, tableCurrent, tableHistory      = 0x10, 0x11, 0x12
 	tableSeen, tableLedger                    = 0x13, 0x14
+	tableRun7, tableHistory7, tableLedger7    = 0x15, 0x16, 0x17 // of runs in order
+	tableRuns                                 = 0x18
 	tableDispatch, tableTimer, tableOutboxRow = 0x20, 0x21, 0x22
 	tableIndex                                = 0x30
 )
@@ -93,7 +95,7 @@ func (a *audit) applied(b *storage.Batch) {
 // book enters one operation and tells whose it is.
 func (a *audit) book(op *storage.Op) (*auditRun, error) {
 	switch op.Key[0] {
-	case tableRun:
+	case tableRun, tableRun7:
 		k, _, err := record.ParseRowKey(op.Key)
 		return a.run(k), err
 	case tableCurrent:
@@ -104,9 +106,11 @@ func (a *audit) book(op *storage.Op) (*auditRun, error) {
 			_, err = record.DecodeCurrent(op.Value)
 		}
 		return nil, err
-	case tableLedger:
+	case tableRuns:
+		return nil, nil // compared at rest
+	case tableLedger, tableLedger7:
 		return a.bookNotes(op)
-	case tableHistory:
+	case tableHistory, tableHistory7:
 		return a.bookEvents(op)
 	case tableTimer:
 		k, _, err := record.ParseTimerKey(op.Key)
@@ -278,6 +282,38 @@ func (a *audit) checkAll() {
 	}
 	a.checkPointers()
 	a.checkIndex()
+	a.checkRuns()
+}
+
+// checkRuns: who knows a workflow finds all of its runs.
+func (a *audit) checkRuns() {
+	found := map[ids.RunKey]bool{}
+	workflows := map[ids.WorkflowKey]bool{}
+	for _, r := range a.order {
+		if workflows[r.key.Of()] {
+			continue
+		}
+		workflows[r.key.Of()] = true
+		err := record.ScanRuns(a.s.disk.mem, r.key.Of(), storage.PrefixEnd, func(k ids.RunKey) bool { found[k] = true; return true })
+		if err != nil {
+			a.s.fail("runs of %s: %v", r.key.Workflow, err)
+		}
+	}
+	for _, r := range a.order {
+		if !found[r.key] && !a.over(r) {
+			a.s.fail("%s is not among the runs of its workflow", short(r.key))
+		}
+		delete(found, r.key)
+	}
+	for k := range found {
+		a.s.fail("%s is among the runs of its workflow and nowhere else", short(k))
+	}
+	a.scan([]byte{tableRuns}, func(key, _ []byte) {
+		k, err := record.ParseRunsKey(key)
+		if r := a.runs[k]; err != nil || r == nil || r.removed {
+			a.s.fail("row %x is of a run that is gone: %v", key, err)
+		}
+	})
 }
 
 // checkPointers: each workflow's current run is its last one, and only there.

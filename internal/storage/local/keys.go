@@ -19,8 +19,9 @@ const (
 	metaEpoch  = 'e'
 )
 
-// Format is the version of the layout that this package writes. Open accepts it and every earlier one.
-const Format uint32 = 1
+// Format is the version of the layout that this package and internal/record write. Open accepts it and every earlier one, and
+// raises that.
+const Format uint32 = 2
 
 func formatKey() []byte { return []byte{metaSpace, metaFormat} }
 

@@ -183,6 +183,11 @@ func (s *Store) load() error {
 	if found > Format {
 		return &FormatError{Dir: s.dir, Found: found, Supported: Format}
 	}
+	if found < Format { // before anything that earlier builds would not find
+		if err := s.db.Set(formatKey(), formatValue(Format), pebble.Sync); err != nil {
+			return fmt.Errorf("raise the format version: %w", err)
+		}
+	}
 	return s.loadEpochs()
 }
 

@@ -189,6 +189,20 @@ func TestNewerFormatIsRefused(t *testing.T) {
 	closeStore(t, openAt(t, "/store", Options{fs: fs}))
 }
 
+func TestEarlierFormatIsRaised(t *testing.T) {
+	fs := vfs.NewMem()
+	s := openAt(t, "/store", Options{fs: fs})
+	apply(t, s, set(acquire(t, s, 1), "a", "1"))
+	closeStore(t, s)
+	tamper(t, fs, formatKey(), formatValue(1))
+	s = openAt(t, "/store", Options{fs: fs})
+	wantGet(t, s, "a", "1")
+	if got, err := s.loadFormat(); err != nil || got != Format {
+		t.Errorf("format %d, %v", got, err)
+	}
+	closeStore(t, s)
+}
+
 func TestForeignDatabaseIsRefused(t *testing.T) {
 	fs := vfs.NewMem()
 	tamper(t, fs, []byte("someone"), []byte("else"))

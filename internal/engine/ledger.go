@@ -47,7 +47,12 @@ func (e *Engine) Ledger(ctx context.Context, key ids.WorkflowKey, run ids.RunID)
 		err = record.ScanRuns(e.store, key, storage.PrefixEnd, func(k ids.RunKey) bool { runs = append(runs, k); return true })
 	}
 	var fault error
+	failed := key.Run(run)
 	for _, k := range runs {
+		if err = ctx.Err(); err != nil {
+			return nil, err
+		}
+		failed = k
 		prefix := record.LedgerPrefix(k)
 		scanned := e.store.Scan(prefix, storage.PrefixEnd(prefix), func(_, value []byte) bool {
 			var row []execution.Note
@@ -61,7 +66,7 @@ func (e *Engine) Ledger(ctx context.Context, key ids.WorkflowKey, run ids.RunID)
 		}
 	}
 	if err != nil {
-		return nil, e.shard(key).readFailed("read ledger", key.Run(run), err)
+		return nil, e.shard(key).readFailed("read ledger", failed, err)
 	}
 	add(v.state.Key.Run, v.notes)
 	var out []RunNotes

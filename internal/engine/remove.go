@@ -129,8 +129,12 @@ func (r *removal) prefix(prefix []byte, last []storage.Op, then func()) {
 	r.remove(prefix, storage.PrefixEnd(prefix), last, then)
 }
 
-// remove deletes a range from its end, a chunk at a time, so that a run's header is in the last one, and calls then
-// once all is durable.
+// lastRows are the first rows of a run, header and start, without which the others cannot be read: they go together, and with
+// what goes last.
+const lastRows = 2
+
+// remove deletes a range from its end, a chunk at a time, so that a run's first rows are in the last one, and calls then once all
+// is durable.
 func (r *removal) remove(start, end []byte, last []storage.Op, then func()) {
 	s := r.s
 	s.job(func(reader storage.Reader) func() {
@@ -138,8 +142,12 @@ func (r *removal) remove(start, end []byte, last []storage.Op, then func()) {
 		var seen []seenRow
 		err := reader.ScanReverse(start, end, func(key, _ []byte) bool {
 			keys = append(keys, bytes.Clone(key))
-			return len(keys) < removeRows
+			return len(keys) < removeRows+lastRows
 		})
+		more := len(keys) == removeRows+lastRows
+		if more {
+			keys = keys[:removeRows]
+		}
 		if err == nil {
 			seen, err = seenRows(reader, r.e.key, keys)
 		}
@@ -157,7 +165,7 @@ func (r *removal) remove(start, end []byte, last []storage.Op, then func()) {
 					s.stage(storage.Op{Key: row.key, Delete: true})
 				}
 			}
-			if len(keys) == removeRows {
+			if more {
 				s.when(s.newest(), func() { r.remove(start, keys[removeRows-1], last, then) })
 				return
 			}

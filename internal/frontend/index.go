@@ -182,7 +182,10 @@ func (x *indexScan) pinned(r storage.Reader, workflows []string) (keys [][]byte,
 				return false
 			}
 			var key []byte
-			if key, fault = indexKeyOf(r, run); fault == nil {
+			switch key, fault = indexKeyOf(r, run); {
+			case errors.Is(fault, storage.ErrNotFound):
+				fault = nil // the run is being removed
+			case fault == nil:
 				keys = append(keys, key)
 			}
 			return fault == nil

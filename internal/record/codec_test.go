@@ -165,6 +165,14 @@ func TestFormatIsStable(t *testing.T) {
 	line(record.BatchRequestKey(ns, job), nil)
 	line(record.BatchTargetsKey(ns, job, 14), record.EncodeBatchTargets([]record.BatchTarget{*filled[record.BatchTarget](1100), {Workflow: "w"}}))
 	line(record.BatchOrderKey(ns, 15, job), nil)
+	inOrder := goldenKey // of version 7
+	inOrder.Run = "019ac5f3-2a1b-7c3d-8e4f-00c04fd430c8"
+	for _, row := range rowsOf(st) {
+		line(record.RowKey(inOrder, row), nil)
+	}
+	line(record.HistoryKey(inOrder, 12), nil)
+	line(record.LedgerKey(inOrder, 1030, 1024), nil)
+	line(record.RunsKey(inOrder), nil)
 	const file = "testdata/state.golden"
 	if *update {
 		if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {

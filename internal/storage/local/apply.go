@@ -189,7 +189,13 @@ func (s *Store) acquire(ctx context.Context, shard ids.ShardID) (next ids.Epoch,
 		if err := pb.Set(epochKey(shard), epochValue(next), nil); err != nil {
 			return err
 		}
+		if s.format < Format { // nobody writes without an epoch; who only reads leaves the store to earlier builds
+			if err := pb.Set(formatKey(), formatValue(Format), nil); err != nil {
+				return err
+			}
+		}
 		s.epochs[shard] = next // at worst an epoch that nobody gets
+		s.format = Format
 		return nil
 	})
 	if err != nil {

@@ -19,8 +19,8 @@ const (
 	metaEpoch  = 'e'
 )
 
-// Format is the version of the layout that this package and internal/record write. Open accepts it and every earlier one, and
-// raises that.
+// Format is the version of the layout that this package and internal/record write. Open accepts it and every earlier one, which
+// the first Acquire raises.
 const Format uint32 = 2
 
 func formatKey() []byte { return []byte{metaSpace, metaFormat} }

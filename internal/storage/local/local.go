@@ -34,11 +34,12 @@ type Store struct {
 
 	readerOptions sstable.ReaderOptions // for Check, which reads tables past the engine
 
-	// gate is a mutex that can be waited for with a context. It guards epochs and wedged, and is held while a batch is
+	// gate is a mutex that can be waited for with a context. It guards epochs, format and wedged, and is held while a batch is
 	// put into the log, never while a sync is waited for.
 	gate   chan struct{}
 	epochs map[ids.ShardID]ids.Epoch
-	wedged bool // Pebble panicked inside and may hold its locks for ever
+	format uint32 // of what is stored
+	wedged bool   // Pebble panicked inside and may hold its locks for ever
 
 	snapsMu sync.Mutex
 	snaps   map[*snapshot]struct{}
@@ -183,11 +184,7 @@ func (s *Store) load() error {
 	if found > Format {
 		return &FormatError{Dir: s.dir, Found: found, Supported: Format}
 	}
-	if found < Format { // before anything that earlier builds would not find
-		if err := s.db.Set(formatKey(), formatValue(Format), pebble.Sync); err != nil {
-			return fmt.Errorf("raise the format version: %w", err)
-		}
-	}
+	s.format = found
 	return s.loadEpochs()
 }
 

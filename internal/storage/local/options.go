@@ -56,8 +56,8 @@ func (s *Store) pebbleOptions() *pebble.Options {
 		EventListener:              s.events(),
 		FormatMajorVersion:         engineFormat,
 		FS:                         s.opts.fs,
-		// Keys are spread over all slots, so that a merge into the next level reads and writes nearly all of it. With Pebble's
-		// defaults that was a third of the CPU over a million open workflows; so merges are rare, and the level may be large.
+		// What is looked for by workflow, and runs of earlier builds, have keys that are spread over all slots, so that a merge into
+		// the next level reads and writes nearly all of it: so merges are rare, and the level may be large.
 		L0CompactionThreshold:       10,
 		LBaseMaxBytes:               256 << 20,
 		L0StopWritesThreshold:       32,

@@ -36,7 +36,7 @@ func serveStub(t *testing.T, eager bool) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := stub.New(eager).GRPC()
+	g := stub.New(eager, false).GRPC()
 	served := make(chan error)
 	go func() { served <- g.Serve(l) }()
 	t.Cleanup(func() {

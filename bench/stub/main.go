@@ -14,13 +14,14 @@ import (
 
 func main() {
 	eager := flag.Bool("eager", true, "hand activities to the worker that schedules them, when it asks for that")
+	plain := flag.Bool("plain", false, "refuse compressed requests, which the SDK then sends uncompressed")
 	flag.Parse()
 	if flag.NArg() != 1 {
-		log.Fatal("usage: stub [-eager=false] host:port")
+		log.Fatal("usage: stub [-eager=false] [-plain] host:port")
 	}
 	l, err := net.Listen("tcp", flag.Arg(0))
 	if err != nil {
 		log.Fatal(err)
 	}
-	log.Fatal(stub.New(*eager).GRPC().Serve(l))
+	log.Fatal(stub.New(*eager, *plain).GRPC().Serve(l))
 }

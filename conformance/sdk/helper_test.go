@@ -46,7 +46,10 @@ func (r *rig) watched(see func(request any)) client.Client {
 		see(req)
 		return invoke(ctx, method, req, reply, cc, opts...)
 	}
-	return r.dial(client.Options{ConnectionOptions: client.ConnectionOptions{DialOptions: []grpc.DialOption{grpc.WithChainUnaryInterceptor(look)}}})
+	return r.dial(client.Options{ConnectionOptions: client.ConnectionOptions{
+		GrpcCompression: &client.GrpcCompressionNone{}, // a request that is refused for its compression would be shown twice
+		DialOptions:     []grpc.DialOption{grpc.WithChainUnaryInterceptor(look)},
+	}})
 }
 
 // logbook keeps what the SDK logs.

@@ -85,6 +85,9 @@ type Limits struct {
 	// InlineSignals: a workflow task for nothing but signals is handed to the worker whose completion makes room for it, as
 	// the reference does. False: it takes its turn in the queue.
 	InlineSignals bool
+	// GzipOnLoopback: requests are taken as they come. False: SDKs on the server's machine that can do so are asked to send
+	// them uncompressed. No step looks at it; it is here since operators set it as they set the others.
+	GzipOnLoopback bool
 }
 
 // DefaultLimits are the values of docs/compat.md.
@@ -102,7 +105,7 @@ func DefaultLimits() *Limits {
 // ReferenceLimits are those of DefaultLimits with the numbers and the ways of the reference where they differ.
 func ReferenceLimits() *Limits {
 	l := DefaultLimits()
-	l.Hard, l.ForgetRuns, l.InlineSignals = true, true, true
+	l.Hard, l.ForgetRuns, l.InlineSignals, l.GzipOnLoopback = true, true, true, true
 	l.BufferedEvents, l.BufferedBytes, l.BufferedQueries = 100, 2<<20, 1
 	l.UpdatesInFlight, l.UpdatesTotal = 10, 2000
 	return l

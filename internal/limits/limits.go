@@ -55,6 +55,7 @@ var knownSettings = []struct {
 	})},
 	{"perdure.softLimits", boolean(func(l *execution.Limits, on bool) { l.Hard = !on })},
 	{"perdure.inlineSignals", boolean(func(l *execution.Limits, on bool) { l.InlineSignals = on })},
+	{"perdure.gzipOnLoopback", boolean(func(l *execution.Limits, on bool) { l.GzipOnLoopback = on })},
 	{"perdure.rememberAcrossRuns", boolean(func(l *execution.Limits, on bool) { l.ForgetRuns = !on })},
 	{"perdure.ledgerNotes", count(func(l *execution.Limits) *int { return &l.LedgerNotes })},
 	// Test helpers of SDKs send this one. There is no such check here, so only its absence can be asked for.

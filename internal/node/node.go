@@ -141,7 +141,11 @@ func (n *Node) serve(m *metrics.Metrics) {
 	operator := frontend.NewOperator(n.namespaces, features)
 	unary := m.Unary(n.drain.unary(frontend.NewInterceptor(n.namespaces, n.config.Log).Unary))
 	inspect := frontend.NewInspect(service)
-	n.grpc = newGRPC(unary, service, operator, inspect, n.health)
+	overNetwork := grpc.UnaryServerInterceptor(unary)
+	if !n.config.Limits.GzipOnLoopback {
+		overNetwork = newPlainRequests().unary(unary)
+	}
+	n.grpc = newGRPC(overNetwork, service, operator, inspect, n.health)
 	calls := newMethods(unary)
 	workflowservice.RegisterWorkflowServiceServer(calls, service)
 	operatorservice.RegisterOperatorServiceServer(calls, operator)

@@ -43,6 +43,7 @@ type (
 type Server struct {
 	workflowservice.UnimplementedWorkflowServiceServer
 	eager   bool
+	plain   bool
 	numbers atomic.Uint64
 
 	runs    sync.Map // by number, as uint64
@@ -54,13 +55,20 @@ type Server struct {
 	read    []*run // whose results have been read, the oldest first
 }
 
-// New makes a stub. An eager one hands an activity to the worker that asked for it in the same answer, if the worker wants it.
-func New(eager bool) *Server { return &Server{eager: eager} }
+// New makes a stub. An eager one hands an activity to the worker that asked for it in the same answer, if the worker wants it. A
+// plain one refuses compressed requests, which the SDK then sends again uncompressed, with all that follow; Perdure asks for
+// that over loopback.
+func New(eager, plain bool) *Server { return &Server{eager: eager, plain: plain} }
 
 // GRPC is a gRPC server for it, with the health service that SDKs and tools ask for.
 func (s *Server) GRPC() *grpc.Server {
 	pings := grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}) // SDKs ping
-	g := grpc.NewServer(pings, grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	g := grpc.NewServer(pings, grpc.UnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+		if s.plain && info.FullMethod != workflowservice.WorkflowService_GetSystemInfo_FullMethodName {
+			if t, ok := grpc.ServerTransportStreamFromContext(ctx).(interface{ RecvCompress() string }); ok && t.RecvCompress() == "gzip" {
+				return nil, status.Error(codes.Unimplemented, "no grpc-encoding gzip")
+			}
+		}
 		_ = grpc.SetSendCompressor(ctx, "identity") // gRPC would compress answers because requests are; fails for none
 		return handle(ctx, req)
 	}))

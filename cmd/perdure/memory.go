@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"math"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -16,6 +17,12 @@ const (
 	// headroomShare is the least headroom as a share of what is live, in percent: for large caches, and stores in memory.
 	headroomShare = 75
 
+	// slack is what the process may take beside the heap that percentage allows and a quarter of it, before the runtime has to
+	// give free memory back or collect: stacks, what the runtime keeps for itself, and what lies between objects. Left alone,
+	// the runtime keeps what a moment's peak took for minutes.
+	slack     = 20 << 20
+	limitStep = 8 << 20 // so that the limit is seldom changed
+
 	restPeriod = 5 * time.Second
 	restBytes  = 1 << 20  // a server that allocates less in restPeriod has nothing to do
 	restGain   = 16 << 20 // memory that is worth a collection to give back,
@@ -23,23 +30,29 @@ const (
 )
 
 // tendMemory sets how often the collector runs, and gives memory back to the system when there is nothing to do, until ctx
-// ends. A user who has set GOGC gets what that says, and no more.
+// ends. A user who has set GOGC gets what that says, and no more, and GOMEMLIMIT stays as it is set.
 func tendMemory(ctx context.Context) {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
-	go pace(ctx)
+	go pace(ctx, os.Getenv("GOMEMLIMIT") == "")
 	go rest(ctx)
 }
 
-// pace chooses the collector's percentage anew after each collection.
-func pace(ctx context.Context) {
+// pace chooses the collector's percentage anew after each collection, and if it may, the limit of what it takes.
+func pace(ctx context.Context, mayLimit bool) {
 	collected := make(chan struct{}, 1)
-	current := 100
+	percent, limit := 100, int64(math.MaxInt64)
 	for {
-		if p := percentage(liveBytes()); p != current {
+		live := liveBytes()
+		p := percentage(live)
+		if l := upTo(live, p); mayLimit && l != limit {
+			debug.SetMemoryLimit(l)
+			limit = l
+		}
+		if p != percent {
 			debug.SetGCPercent(p)
-			current = p
+			percent = p
 		}
 		onCollection(collected)
 		select {
@@ -53,6 +66,13 @@ func pace(ctx context.Context) {
 // onCollection sends when the next collection is over.
 func onCollection(done chan<- struct{}) {
 	runtime.AddCleanup(new(*byte), func(done chan<- struct{}) { done <- struct{}{} }, done)
+}
+
+// upTo is how much memory the runtime may take without being in a hurry, when so much is live and percent is the collector's
+// percentage.
+func upTo(live uint64, percent int) int64 {
+	heap := max(live, leastHeap) * uint64(100+percent) / 100
+	return int64(heap+heap/4+slack) / limitStep * limitStep
 }
 
 // leastHeap is what Go takes the heap to be when it is smaller (at 100 percent).

@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"testing"
 )
 
@@ -20,10 +21,38 @@ func TestTheCollectorHasHeadroomAndNoMore(t *testing.T) {
 	}
 }
 
-func TestThePaceFollowsWhatIsLive(t *testing.T) {
+func TestTheLimitLeavesRoomForWhatThePercentageAllows(t *testing.T) {
+	for _, live := range []uint64{0, 5 << 20, 40 << 20, 1 << 30, 40 << 30} {
+		p := percentage(live)
+		heap := int64(max(live, leastHeap)) * int64(100+p) / 100
+		if got := upTo(live, p); got < heap*5/4+slack-limitStep || got > heap*5/4+slack {
+			t.Errorf("%d live, %d %%: %d for a heap of %d", live, p, got, heap)
+		}
+	}
+}
+
+func TestALimitOfTheUsersStays(t *testing.T) {
 	before := debug.SetGCPercent(100)
+	limit := debug.SetMemoryLimit(7 << 30)
 	defer debug.SetGCPercent(before)
+	defer debug.SetMemoryLimit(limit)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go pace(ctx, false)
+	for readMetric("/gc/gogc:percent") == 100 {
+		runtime.GC()
+	}
+	if got := debug.SetMemoryLimit(-1); got != 7<<30 {
+		t.Errorf("the limit is %d", got)
+	}
+}
+
+func TestThePaceFollowsWhatIsLive(t *testing.T) {
+	before, limit := debug.SetGCPercent(100), debug.SetMemoryLimit(-1)
+	defer debug.SetGCPercent(before)
+	defer debug.SetMemoryLimit(limit)
 	t.Setenv("GOGC", "")
+	t.Setenv("GOMEMLIMIT", "")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	tendMemory(ctx)
@@ -42,6 +71,9 @@ func TestThePaceFollowsWhatIsLive(t *testing.T) {
 	}
 	live := make([]byte, 200<<20)
 	until(func(p uint64) bool { return p == headroomShare })
+	if got := debug.SetMemoryLimit(-1); got < 350<<20 || got > 1<<30 {
+		t.Errorf("with 200 MiB live the limit is %d", got)
+	}
 	runtime.KeepAlive(live)
 	live = nil
 	until(func(p uint64) bool { return p > headroomShare })
@@ -64,11 +96,15 @@ func TestMemoryIsGivenBackOnceAfterWork(t *testing.T) {
 			t.Errorf("period %d: %v, want %v", i, got, c.want)
 		}
 	}
+	known := make(map[string]metrics.ValueKind)
+	for _, d := range metrics.All() {
+		known[d.Name] = d.Kind
+	}
 	for _, name := range []string{
 		"/gc/heap/live:bytes", "/gc/scan/stack:bytes", "/gc/scan/globals:bytes", "/gc/heap/allocs:bytes",
 		"/memory/classes/heap/free:bytes", "/memory/classes/heap/objects:bytes",
 	} {
-		if readMetric(name) == 0 {
+		if known[name] != metrics.KindUint64 {
 			t.Errorf("%s is not known", name)
 		}
 	}

@@ -89,7 +89,7 @@ type Options struct {
 	// ResourceExhausted. Default 8192.
 	Pending int
 	// CacheBytes bounds, by estimate, the memory of states kept by all shards together. Runs that somebody waits for
-	// stay beyond it. Default 32 MiB.
+	// stay beyond it. Default 24 MiB.
 	CacheBytes int
 	// RecentBytes bounds the encoded events kept with each cached run so that a worker's poll need not read the store.
 	// Default 16 KiB.
@@ -127,7 +127,7 @@ func (o Options) withDefaults() (Options, error) {
 		field *int
 		value int
 	}{
-		{&o.Shards, 4}, {&o.Pending, 8192}, {&o.CacheBytes, 32 << 20}, {&o.RecentBytes, 16 << 10}, {&o.BatchBytes, 4 << 20},
+		{&o.Shards, 4}, {&o.Pending, 8192}, {&o.CacheBytes, 24 << 20}, {&o.RecentBytes, 16 << 10}, {&o.BatchBytes, 4 << 20},
 		{&o.Readers, 16}, {&o.TimerRows, 4096}, {&o.DueMax, 1024}, {&o.Deliveries, 64}, {&o.NewcomerIDs, 1 << 16},
 		{&o.OutboxRows, 8192},
 	} {

@@ -107,8 +107,19 @@ func (p *pager) finish() error {
 	return nil
 }
 
+// What is read from the end of a history at once, when a worker wants no more than what came since its last task.
+const (
+	tailEvents = 64
+	tailBytes  = 256 << 10
+)
+
 // scan reads rows from the one that holds From to the event before end.
 func (p *pager) scan(r storage.Reader, end ids.EventID) error {
+	if p.q.From > 1 && end-p.q.From <= tailEvents {
+		if done, err := p.scanTail(r, end); done || err != nil {
+			return err
+		}
+	}
 	start := record.HistoryPrefix(p.q.Run)
 	if p.q.From > 1 {
 		err := r.ScanReverse(start, record.HistoryKey(p.q.Run, p.q.From+1), func(key, _ []byte) bool {
@@ -120,6 +131,33 @@ func (p *pager) scan(r storage.Reader, end ids.EventID) error {
 		}
 	}
 	return p.scanRows(r.Scan, start, end)
+}
+
+// scanTail does the same with one scan instead of two: to seek is most of what a short scan costs. It reads backwards up to the
+// row that holds From. If that is too much, it has done nothing.
+func (p *pager) scanTail(r storage.Reader, end ids.EventID) (done bool, err error) {
+	var rows [][]byte
+	var fault error
+	size := 0
+	err = r.ScanReverse(record.HistoryPrefix(p.q.Run), record.HistoryKey(p.q.Run, end), func(_, value []byte) bool {
+		var first ids.EventID
+		_, first, _, fault = record.NextEvent(value)
+		size += len(value)
+		if fault != nil || size > tailBytes {
+			return false
+		}
+		rows = append(rows, bytes.Clone(value))
+		return first > p.q.From
+	})
+	if err = cmp.Or(err, fault); err != nil || size > tailBytes {
+		return false, err
+	}
+	for i := len(rows) - 1; i >= 0 && !p.full; i-- {
+		if err := p.row(rows[i], end); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 func (p *pager) scanReverse(r storage.Reader, end ids.EventID) error {

@@ -76,6 +76,30 @@ func TestHistoryPageEndsBySize(t *testing.T) {
 	}
 }
 
+// Ends of a history that are read backwards at once, and those that are too long or too large for that.
+func TestHistoryFromTheMiddleToTheEnd(t *testing.T) {
+	for name, size := range map[string]int{"many": 1, "large": 20000} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, nil)
+			k := wf("a")
+			run := k.Run(r.begin(k))
+			const end = tailEvents + 20
+			for id := 2; id < end; id++ {
+				r.do(k, signal("add %d", size))
+			}
+			r.crash(nil) // nothing is in memory
+			for from := ids.EventID(2); from < end; from++ {
+				checkPage(r, HistoryQuery{Run: run, From: from, To: end}, end)
+				checkPage(r, HistoryQuery{Run: run, From: from, To: end, Max: 3}, end)
+			}
+			got, page, err := r.events(HistoryQuery{Run: run, From: end - 5, MaxSize: 1})
+			if err != nil || !slices.Equal(got, []ids.EventID{end - 5}) || !page.More {
+				t.Errorf("got %v, more %v, error %v", got, page.More, err)
+			}
+		})
+	}
+}
+
 func TestRecentEventsAreReadFromMemory(t *testing.T) {
 	r := newRig(t, nil)
 	k := wf("a")

@@ -100,7 +100,7 @@ type Options struct {
 	// Readers is how many loads may run at a time. Default 16.
 	Readers int
 	// TimerRows is about how many timers each of the record.TimerGroups keeps in memory; the others stay in the store
-	// until they are near. Default 4096.
+	// until they are near. Default 512.
 	TimerRows int
 	// DueMax bounds the due timers of one shard that are being worked on at a time. Default 1024.
 	DueMax int
@@ -128,7 +128,7 @@ func (o Options) withDefaults() (Options, error) {
 		value int
 	}{
 		{&o.Shards, 4}, {&o.Pending, 8192}, {&o.CacheBytes, 24 << 20}, {&o.RecentBytes, 16 << 10}, {&o.BatchBytes, 4 << 20},
-		{&o.Readers, 16}, {&o.TimerRows, 4096}, {&o.DueMax, 1024}, {&o.Deliveries, 64}, {&o.NewcomerIDs, 1 << 16},
+		{&o.Readers, 16}, {&o.TimerRows, 512}, {&o.DueMax, 1024}, {&o.Deliveries, 64}, {&o.NewcomerIDs, 1 << 16},
 		{&o.OutboxRows, 8192},
 	} {
 		if *d.field <= 0 {

@@ -21,7 +21,7 @@ const (
 	// give free memory back or collect: stacks, what the runtime keeps for itself, and what lies between objects. Left alone,
 	// the runtime keeps what a moment's peak took for minutes.
 	slack     = 20 << 20
-	limitStep = 8 << 20 // so that the limit is seldom changed
+	limitStep = 8 << 20 // so that the limit is seldom changed; a sixteenth of it when that is more
 
 	restPeriod = 5 * time.Second
 	restBytes  = 1 << 20  // a server that allocates less in restPeriod has nothing to do
@@ -46,7 +46,7 @@ func pace(ctx context.Context, mayLimit bool) {
 	for {
 		live := liveBytes()
 		p := percentage(live)
-		if l := upTo(live, p); mayLimit && l != limit {
+		if l := upTo(live, p, overheadBytes()); mayLimit && l != limit {
 			debug.SetMemoryLimit(l)
 			limit = l
 		}
@@ -68,11 +68,17 @@ func onCollection(done chan<- struct{}) {
 	runtime.AddCleanup(new(*byte), func(done chan<- struct{}) { done <- struct{}{} }, done)
 }
 
-// upTo is how much memory the runtime may take without being in a hurry, when so much is live and percent is the collector's
-// percentage.
-func upTo(live uint64, percent int) int64 {
+// upTo is how much memory the runtime may take without being in a hurry, when so much is live, percent is the collector's
+// percentage, and overhead is what it takes beside the heap. A heap full of holes, which a peak leaves behind, has an overhead
+// that no collection can make smaller: a limit that it does not fit into would have the collector run all the time.
+func upTo(live uint64, percent int, overhead uint64) int64 {
 	heap := max(live, leastHeap) * uint64(100+percent) / 100
-	return int64(heap+heap/4+slack) / limitStep * limitStep
+	usual := heap + heap/4 + slack
+	least := heap + overhead
+	least += least / 8 // the runtime keeps 3 % for itself, and the overhead was taken at one moment
+	limit := max(usual, least)
+	step := max(limitStep, limit/16)
+	return int64((limit + step - 1) / step * step)
 }
 
 // leastHeap is what Go takes the heap to be when it is smaller (at 100 percent).
@@ -87,6 +93,20 @@ func percentage(live uint64) int {
 // liveBytes is what the percentage is of.
 func liveBytes() uint64 {
 	return readMetric("/gc/heap/live:bytes") + readMetric("/gc/scan/stack:bytes") + readMetric("/gc/scan/globals:bytes")
+}
+
+// overheadBytes is what counts for the limit and is not in an object: holes between objects, stacks, and the runtime's own.
+func overheadBytes() uint64 {
+	var n uint64
+	for _, name := range overheads {
+		n += readMetric(name)
+	}
+	return n
+}
+
+var overheads = []string{
+	"/memory/classes/heap/unused:bytes", "/memory/classes/heap/stacks:bytes", "/memory/classes/metadata/mspan/inuse:bytes",
+	"/memory/classes/metadata/mspan/free:bytes", "/memory/classes/metadata/other:bytes",
 }
 
 func readMetric(name string) uint64 {

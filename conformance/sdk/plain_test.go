@@ -84,7 +84,11 @@ func TestRequestsOverLoopbackStopBeingCompressed(t *testing.T) {
 			}
 		}
 	}
-	for _, as := range seen.byMethod["/temporal.api.workflowservice.v1.WorkflowService/GetSystemInfo"] {
+	info := seen.byMethod["/temporal.api.workflowservice.v1.WorkflowService/GetSystemInfo"]
+	if len(info) == 0 {
+		t.Error("no GetSystemInfo")
+	}
+	for _, as := range info {
 		if as != "gzip" {
 			t.Error("GetSystemInfo was refused")
 		}

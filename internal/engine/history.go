@@ -115,7 +115,7 @@ const (
 
 // scan reads rows from the one that holds From to the event before end.
 func (p *pager) scan(r storage.Reader, end ids.EventID) error {
-	if p.q.From > 1 && end-p.q.From <= tailEvents {
+	if n := end - p.q.From; p.q.From > 1 && n <= tailEvents && (p.q.Max == 0 || int(n) <= p.q.Max) {
 		if done, err := p.scanTail(r, end); done || err != nil {
 			return err
 		}

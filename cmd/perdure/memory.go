@@ -75,10 +75,10 @@ func upTo(live uint64, percent int, overhead uint64) int64 {
 	heap := max(live, leastHeap) * uint64(100+percent) / 100
 	usual := heap + heap/4 + slack
 	least := heap + overhead
-	least += least / 8 // the runtime keeps 3 % for itself, and the overhead was taken at one moment
+	least += least / 6 // the runtime keeps 3 % for itself, rounding takes up to 8 MiB or a sixteenth, and time goes on
 	limit := max(usual, least)
 	step := max(limitStep, limit/16)
-	return int64((limit + step - 1) / step * step)
+	return int64(limit / step * step)
 }
 
 // leastHeap is what Go takes the heap to be when it is smaller (at 100 percent).

@@ -25,12 +25,16 @@ func TestTheLimitLeavesRoomForWhatThePercentageAllows(t *testing.T) {
 	for _, live := range []uint64{0, 5 << 20, 40 << 20, 1 << 30, 40 << 30} {
 		p := percentage(live)
 		heap := max(live, leastHeap) * uint64(100+p) / 100
-		for _, overhead := range []uint64{0, 10 << 20, 75 << 20, 400 << 20, 20 << 30} {
+		usual := heap*5/4 + slack
+		if got := uint64(upTo(live, p, 0)); got < usual-max(limitStep, usual/16) || got > usual {
+			t.Errorf("%d live, %d %%: %d for a heap of %d", live, p, got, heap)
+		}
+		for _, overhead := range []uint64{0, 10 << 20, 22 << 20, 30 << 20, 42 << 20, 75 << 20, 400 << 20, 20 << 30} {
 			got := uint64(upTo(live, p, overhead))
 			if needed := (heap + overhead) * 103 / 100; got < needed || got < heap+slack {
 				t.Errorf("%d live, %d %%, %d beside it: %d, and the goal needs %d", live, p, overhead, got, needed)
 			}
-			if bound := max(heap*5/4+slack, (heap+overhead)*9/8); got > bound+max(limitStep, bound/16) {
+			if bound := max(usual, (heap+overhead)*7/6); got > bound {
 				t.Errorf("%d live, %d %%, %d beside it: %d is no limit", live, p, overhead, got)
 			}
 		}

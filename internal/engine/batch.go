@@ -289,15 +289,17 @@ func (s *Shard) release(seq uint64, f effect) {
 // when calls do once all batches up to seq are durable, at once if they are.
 func (s *Shard) when(seq uint64, do func()) { s.release(seq, effect{do: do}) }
 
+// perform offers tasks before it answers: who was told that a workflow has started finds its task in the queue, and a
+// worker that waits has it no later than the caller knows.
 func (s *Shard) perform(f *effect) {
+	for _, o := range f.offers {
+		s.opts.Sink.Offer(o)
+	}
 	if f.call != nil {
 		s.finish(f.call, f.answer, f.err)
 	}
 	for _, r := range f.replies {
 		s.eng.waiters.answer(r)
-	}
-	for _, o := range f.offers {
-		s.opts.Sink.Offer(o)
 	}
 	for _, n := range f.seen {
 		s.wake(n)

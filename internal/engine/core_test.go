@@ -97,6 +97,18 @@ func (r *rig) types(k ids.WorkflowKey) []enumspb.EventType {
 	return out
 }
 
+func TestAnAnswerComesAfterTheTaskIsInItsQueue(t *testing.T) {
+	r := newRig(t, realCore)
+	offered := -1
+	if err := r.eng.SubmitAsync(wf("a"), "", startOf("a"), func(any, error) { offered = len(r.sink.take()) }); err != nil {
+		t.Fatal(err)
+	}
+	r.settle()
+	if offered != 1 {
+		t.Errorf("%d tasks were offered when the start was answered", offered)
+	}
+}
+
 func TestTimerWorkflowWithCrashesAndEvictionsAtEachStep(t *testing.T) {
 	for _, disturb := range []struct {
 		name string

@@ -39,7 +39,10 @@ func (s *Store) scanStore(c scan) error {
 		return err
 	}
 	defer s.calls.leave()
-	return s.scan(c, newest, func(o *pebble.IterOptions) (*pebble.Iterator, error) { return s.db.NewIter(o) })
+	return s.scan(c, newest, iterators{
+		open:  func(o *pebble.IterOptions) (*pebble.Iterator, error) { return s.db.NewIter(o) },
+		close: func(it *pebble.Iterator, _ bool) error { return it.Close() },
+	})
 }
 
 // settled returns once what a reader saw in r, among batches up to number limit, is on disk.
@@ -77,16 +80,23 @@ type scan struct {
 	fn         func(key, value []byte) bool
 }
 
-func (s *Store) scan(c scan, limit uint64, open func(*pebble.IterOptions) (*pebble.Iterator, error)) (err error) {
+// iterators is where a scan has its iterator from. It is told whether the scan ended well.
+type iterators struct {
+	open  func(*pebble.IterOptions) (*pebble.Iterator, error)
+	close func(it *pebble.Iterator, well bool) error
+}
+
+func (s *Store) scan(c scan, limit uint64, from iterators) (err error) {
 	if c.end != nil && bytes.Compare(c.start, c.end) >= 0 {
 		return nil
 	}
-	it, err := open(userBounds(c.start, c.end))
+	it, err := from.open(userBounds(c.start, c.end))
 	if err != nil {
 		return fmt.Errorf("scan: %w", s.corrupt(err))
 	}
+	well := false
 	defer func() { // also when fn panics
-		if closeErr := it.Close(); closeErr != nil && err == nil {
+		if closeErr := from.close(it, well); closeErr != nil && err == nil {
 			err = fmt.Errorf("scan: %w", s.corrupt(closeErr))
 		}
 	}()
@@ -97,6 +107,7 @@ func (s *Store) scan(c scan, limit uint64, open func(*pebble.IterOptions) (*pebb
 	if err := c.run(it); err != nil {
 		return fmt.Errorf("scan: %w", s.corrupt(err))
 	}
+	well = true
 	return nil
 }
 
@@ -153,6 +164,11 @@ type snapshot struct {
 
 	mu    sync.RWMutex
 	state *pebble.Snapshot // nil once closed
+
+	// spare is an iterator that no scan has now: to make one costs more than a short scan with it.
+	spareMu sync.Mutex
+	spare   *pebble.Iterator
+	ended   bool
 }
 
 func (n *snapshot) Get(key []byte) ([]byte, error) {
@@ -181,17 +197,42 @@ func (n *snapshot) scan(c scan) error {
 		return err
 	}
 	defer n.store.calls.leave()
-	return n.store.scan(c, n.limit, n.iterator)
+	return n.store.scan(c, n.limit, iterators{n.borrow, n.giveBack})
 }
 
-// iterator outlives the snapshot if that is closed during a scan.
-func (n *snapshot) iterator(o *pebble.IterOptions) (*pebble.Iterator, error) {
+// borrow takes the spare iterator or makes one, which outlives the snapshot if that is closed during a scan.
+func (n *snapshot) borrow(o *pebble.IterOptions) (*pebble.Iterator, error) {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
 	if n.state == nil {
 		return nil, storage.ErrClosed
 	}
+	if it := n.swapSpare(nil); it != nil {
+		it.SetBounds(o.LowerBound, o.UpperBound)
+		return it, nil
+	}
 	return n.state.NewIter(o)
+}
+
+func (n *snapshot) giveBack(it *pebble.Iterator, well bool) error {
+	if well {
+		it = n.swapSpare(it)
+	}
+	if it == nil {
+		return nil
+	}
+	return it.Close()
+}
+
+// swapSpare makes it the spare iterator and returns what was; or it, if the snapshot has ended.
+func (n *snapshot) swapSpare(it *pebble.Iterator) *pebble.Iterator {
+	n.spareMu.Lock()
+	defer n.spareMu.Unlock()
+	if n.ended {
+		return it
+	}
+	it, n.spare = n.spare, it
+	return it
 }
 
 func (n *snapshot) Close() error {
@@ -207,7 +248,17 @@ func (n *snapshot) end() error {
 	if n.state == nil {
 		return nil
 	}
-	err := n.state.Close()
+	err := errors.Join(n.closeSpare(), n.state.Close())
 	n.state = nil
 	return err
+}
+
+func (n *snapshot) closeSpare() error {
+	n.spareMu.Lock()
+	defer n.spareMu.Unlock()
+	n.ended = true
+	if n.spare == nil {
+		return nil
+	}
+	return n.spare.Close()
 }

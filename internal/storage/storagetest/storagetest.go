@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/perdure/perdure/internal/ids"
@@ -41,6 +42,7 @@ func Run(t *testing.T, open Open, reopen Reopen) {
 		{"ScanCallbackMayCallTheStore", testScanNests},
 		{"SnapshotIsFrozen", testSnapshotFrozen},
 		{"SnapshotReadsAfterCloseFail", testSnapshotClosed},
+		{"SnapshotTakesAnyScans", testSnapshotScans},
 		{"EpochsGrowPerShard", testEpochs},
 		{"OldEpochIsFenced", testFenced},
 		{"EpochNeverAcquiredIsRefused", testNeverAcquired},
@@ -344,6 +346,56 @@ func testSnapshotFrozen(t *testing.T, s storage.Store) {
 	must(t, empty.Close())
 	must(t, first.Close())
 	wantAll(t, s, "a", "2", "c", "2")
+}
+
+// testSnapshotScans has scans of one snapshot follow each other, nest, break off, run at once, and outlive the snapshot.
+func testSnapshotScans(t *testing.T, s storage.Store) {
+	put(t, s, acquire(t, s, 1), "a", "1", "b", "2", "c", "3", "d", "4")
+	snap, err := s.Snapshot()
+	must(t, err)
+	read := func(scan func(start, end []byte, fn func(k, v []byte) bool) error, start, end string) (got string) {
+		err := scan([]byte(start), []byte(end), func(k, v []byte) bool {
+			got += string(k) + string(v)
+			return len(got) < 4
+		})
+		if err != nil {
+			t.Errorf("scan: %v", err)
+		}
+		return got
+	}
+	check := func() {
+		for range 10 {
+			forward, middle, back := read(snap.Scan, "c", "z"), read(snap.Scan, "a", "c"), read(snap.ScanReverse, "a", "d")
+			if all := forward + " " + middle + " " + back + read(snap.Scan, "e", "z"); all != "c3d4 a1b2 c3b2" {
+				t.Errorf("read %q", all)
+			}
+		}
+	}
+	check()
+	func() {
+		defer func() { _ = recover() }()
+		_ = snap.Scan(nil, nil, func(_, _ []byte) bool { panic("in a scan") })
+	}()
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			if err := snap.Scan(nil, nil, func(_, _ []byte) bool { check(); return true }); err != nil {
+				t.Errorf("scan: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	n := 0
+	must(t, snap.Scan(nil, nil, func(_, _ []byte) bool {
+		if n++; n == 2 {
+			must(t, snap.Close())
+			wantReaderClosed(t, snap)
+		}
+		return true
+	}))
+	if n != 4 {
+		t.Errorf("a scan that outlived its snapshot visited %d keys", n)
+	}
 }
 
 func testSnapshotClosed(t *testing.T, s storage.Store) {

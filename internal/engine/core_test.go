@@ -116,15 +116,7 @@ func TestTimerWorkflowWithCrashesAndEvictionsAtEachStep(t *testing.T) {
 	}{
 		{"none", func(*rig) {}},
 		{"crash", func(r *rig) { r.crash(realCore) }},
-		{"evict", func(r *rig) {
-			for _, s := range r.eng.Shards() {
-				for budget := range slices.Values([]int{0, 0, s.budget}) { // write, forget, back to normal
-					s.budget = budget
-					s.tick()
-					r.settle()
-				}
-			}
-		}},
+		{"evict", (*rig).evictAll},
 	} {
 		t.Run(disturb.name, func(t *testing.T) {
 			r := newRig(t, realCore)

@@ -63,8 +63,11 @@ func (t *timers) reset(s *Shard) {
 }
 
 func timersInOrder(a, b *timerItem) bool {
-	return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.key.Namespace, b.key.Namespace),
-		cmp.Compare(a.key.Workflow, b.key.Workflow), cmp.Compare(a.key.Run, b.key.Run)) < 0
+	if a.at != b.at {
+		return a.at < b.at // without a look at the keys, which cmp.Or would compare each time
+	}
+	return cmp.Or(cmp.Compare(a.key.Namespace, b.key.Namespace), cmp.Compare(a.key.Workflow, b.key.Workflow),
+		cmp.Compare(a.key.Run, b.key.Run)) < 0
 }
 
 func (t *timers) group(k ids.RunKey) int {
@@ -184,6 +187,9 @@ func (t *timers) pump(now clock.Nanos) {
 }
 
 func (t *timers) ring(it *timerItem) {
+	if t.s.entries[it.key] == nil {
+		t.s.loadAll(t.soon(it))
+	}
 	t.remove(it.key)
 	t.ringing++
 	t.s.handle(&call{

@@ -5,9 +5,9 @@ import (
 	"cmp"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/perdure/perdure/internal/clock"
 	"github.com/perdure/perdure/internal/execution"
 	"github.com/perdure/perdure/internal/ids"
 	"github.com/perdure/perdure/internal/record"
@@ -18,65 +18,122 @@ import (
 // what a short scan costs is to set it up, and a timer that follows finds its run in memory.
 const (
 	aheadTime  = 100 * time.Millisecond
-	aheadRuns  = 64
-	aheadShare = 8 // at most this part of the budget, by what a small run costs
+	aheadRuns  = 32 // at most, so that the first one does not wait long
+	aheadShare = 8  // they get this part of the budget, by what a small run costs
 )
 
-// soon makes entries for the run of first, which is due, and for others that are not in memory and will be due soon.
-func (t *timers) soon(first *timerItem) []*entry {
+// ahead is how many runs may be loaded together. It grows by one with each load that was of use, and falls to half for each run
+// that the cache could not keep until its timer rang.
+type ahead struct {
+	runs, most int
+}
+
+func newAhead(budget int) ahead {
+	n := min(max(budget/(aheadShare*entryBytes), 2), aheadRuns)
+	return ahead{n, n}
+}
+
+func (a *ahead) grow()   { a.runs = min(a.runs+1, a.most) }
+func (a *ahead) shrink() { a.runs = max(a.runs/2, 1) }
+func (a *ahead) stop()   { a.runs = 1 }
+
+// loadSoon begins to load the run of first, which is due, together with others that are not in memory and will be due soon. It
+// leaves first to itself if there are none.
+func (t *timers) loadSoon(first *timerItem, now clock.Nanos) {
 	s := t.s
-	limit := min(max(s.budget/(aheadShare*entryBytes), 1), aheadRuns)
-	found := make([]*entry, 0, limit)
-	add := func(it *timerItem) { found = append(found, s.entry(it.key)) }
-	add(first)
+	if first.ahead {
+		t.ahead.shrink()
+	}
+	found := t.soon(max(first.at, now).Add(aheadTime))
+	if len(found) < 2 {
+		t.ahead.grow()
+		return
+	}
+	entries := make([]*entry, len(found))
+	for i, it := range found {
+		entries[i] = s.entry(it.key)
+		entries[i].busy = true
+	}
+	s.loadAll(entries)
+}
+
+// soon finds the first items, in the order in which they ring, whose runs are not in memory.
+func (t *timers) soon(until clock.Nanos) []*timerItem {
+	if t.ahead.runs < 2 {
+		return nil
+	}
+	var found []*timerItem
 	for i := range t.groups {
-		looked := 0
+		n := 0
 		t.groups[i].order.Scan(func(it *timerItem) bool {
-			if looked++; looked > aheadRuns || len(found) == limit || it.at > first.at.Add(aheadTime) {
+			if n == t.ahead.runs || it.at > until {
 				return false
 			}
-			if s.entries[it.key] == nil {
-				add(it)
+			n++
+			if t.s.entries[it.key] == nil {
+				found = append(found, it)
 			}
 			return true
 		})
 	}
-	return found
+	if len(t.groups) > 1 {
+		slices.SortFunc(found, func(a, b *timerItem) int {
+			if timersInOrder(a, b) {
+				return -1
+			}
+			return 1
+		})
+	}
+	return found[:min(len(found), t.ahead.runs)]
 }
 
 // loadAll reads the states of new entries in one snapshot. All calls to them wait meanwhile.
 func (s *Shard) loadAll(entries []*entry) {
-	for _, e := range entries {
-		e.busy = true
-	}
 	// In the order of the table, where a scan goes on from the last one.
-	slices.SortFunc(entries, func(a, b *entry) int { return strings.Compare(string(a.key.Run), string(b.key.Run)) })
+	slices.SortFunc(entries, func(a, b *entry) int { return cmp.Compare(a.key.Run, b.key.Run) })
 	keys := make([]ids.RunKey, len(entries))
 	for i, e := range entries {
 		keys[i] = e.key
 	}
+	unseen := min(s.opts.RecentBytes, s.budget/aheadShare/len(entries))
 	s.job(func(storage.Reader) func() {
-		runs, err := readRuns(s.eng.store, keys, s.opts.RecentBytes)
-		return func() {
-			for i, e := range entries {
-				if err == nil {
-					s.gotRun(e, &runs[i])
-				} else {
-					s.loaded(e, nil, err)
-				}
-			}
-		}
+		runs, err := readRuns(s.eng.store, keys, unseen)
+		return func() { s.loadedAll(entries, runs, err) }
 	})
 }
 
-func (s *Shard) gotRun(e *entry, r *storedRun) {
-	if r.err == nil {
-		for _, c := range r.unseen {
+// loadedAll takes over what was read. What was not is loaded by itself if somebody waits for it, who hears of the failure then.
+func (s *Shard) loadedAll(entries []*entry, runs []storedRun, err error) {
+	well := err == nil
+	for i, e := range entries {
+		if err != nil || runs[i].err != nil {
+			well = false
+			s.notLoaded(e)
+			continue
+		}
+		for _, c := range runs[i].unseen {
 			e.remember(c)
 		}
 		e.unsaved = len(e.recent)
+		s.loaded(e, runs[i].state, nil)
+		if it := s.timers.items[e.key]; it != nil {
+			it.ahead = true
+		}
 	}
-	s.loaded(e, r.state, r.err)
+	if well {
+		s.timers.ahead.grow()
+	} else {
+		s.timers.ahead.stop()
+	}
+}
+
+func (s *Shard) notLoaded(e *entry) {
+	if len(e.queue) > 0 {
+		s.load(e)
+		return
+	}
+	e.busy = false
+	s.drop(e)
 }
 
 // storedRun is a run as the store has it.

@@ -33,6 +33,7 @@ type timers struct {
 	items   map[ids.RunKey]*timerItem
 	groups  []timerGroup
 	ringing int
+	ahead   ahead
 }
 
 type timerItem struct {
@@ -40,6 +41,7 @@ type timerItem struct {
 	group int
 	at    clock.Nanos
 	row   clock.Nanos // time of the row in the store; zero: none
+	ahead bool        // its run was loaded with others and nothing has happened to it since
 }
 
 type timerGroup struct {
@@ -54,7 +56,7 @@ type timerGroup struct {
 
 func (t *timers) reset(s *Shard) {
 	n := record.TimerGroups / s.opts.Shards
-	*t = timers{s: s, items: make(map[ids.RunKey]*timerItem), groups: make([]timerGroup, n)}
+	*t = timers{s: s, items: make(map[ids.RunKey]*timerItem), groups: make([]timerGroup, n), ahead: newAhead(s.budget)}
 	for i := range t.groups {
 		number := int(s.id)*n + i
 		t.groups[i] = timerGroup{number: number, from: record.AllTimers(number),
@@ -173,7 +175,7 @@ func (t *timers) pump(now clock.Nanos) {
 		if it == nil || it.at > now || t.ringing >= t.s.opts.DueMax {
 			break
 		}
-		t.ring(it)
+		t.ring(it, now)
 	}
 	for i := range t.groups {
 		g := &t.groups[i]
@@ -186,11 +188,12 @@ func (t *timers) pump(now clock.Nanos) {
 	}
 }
 
-func (t *timers) ring(it *timerItem) {
+func (t *timers) ring(it *timerItem, now clock.Nanos) {
 	if t.s.entries[it.key] == nil {
-		t.s.loadAll(t.soon(it))
+		t.loadSoon(it, now)
 	}
 	t.remove(it.key)
+	it.ahead = false
 	t.ringing++
 	t.s.handle(&call{
 		kind: callInput, key: it.key.Of(), run: it.key.Run, in: execution.TimerDue{}, rung: it,

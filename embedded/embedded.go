@@ -34,7 +34,7 @@ type Options struct {
 	Logger *slog.Logger // of the server; nil: nothing is logged
 
 	// CacheBytes bounds, by estimate, the memory of workflow runs that are kept between messages, tasks and timers; others are read
-	// from the store when something happens to them. Default 24 MiB, some 9,000 idle runs.
+	// from the store when something happens to them. Default 20 MiB, some 7,500 idle runs.
 	CacheBytes int
 	// Limits are settings as `perdure server --limit` takes them, each NAME=VALUE; `perdure server --help` has the names. One
 	// that is not known, or has a value that makes no sense, is an error of Open.

@@ -180,7 +180,7 @@ signal ends it at once, which loses nothing either.`,
 	c.Flags().StringVar(&sync, "sync", "on",
 		"on: data is on disk before anyone is told that it is kept;\noff: faster, and a crash loses data that was acknowledged")
 	c.Flags().StringArrayVar(&settings, "limit", nil, "NAME=VALUE of a limit; repeatable. Names:\n"+limits.Names())
-	c.Flags().IntVar(&cache, "cache", 24,
+	c.Flags().IntVar(&cache, "cache", 20,
 		"MiB of memory for workflow runs that are kept between inputs; the others are read when something happens to them")
 	c.Flags().DurationVar(&grace, "grace", 10*time.Second, "how long a stop waits for calls that are under way")
 	c.AddCommand(newStartDev())

@@ -89,7 +89,7 @@ type Options struct {
 	// ResourceExhausted. Default 8192.
 	Pending int
 	// CacheBytes bounds, by estimate, the memory of states kept by all shards together. Runs that somebody waits for
-	// stay beyond it. Default 24 MiB.
+	// stay beyond it. Default 20 MiB.
 	CacheBytes int
 	// RecentBytes bounds the encoded events kept with each cached run so that a worker's poll need not read the store.
 	// Default 16 KiB.
@@ -100,7 +100,7 @@ type Options struct {
 	// Readers is how many loads may run at a time. Default 16.
 	Readers int
 	// TimerRows is about how many timers each of the record.TimerGroups keeps in memory; the others stay in the store
-	// until they are near. Default 512.
+	// until they are near. Default 256.
 	TimerRows int
 	// DueMax bounds the due timers of one shard that are being worked on at a time. Default 1024.
 	DueMax int
@@ -127,8 +127,8 @@ func (o Options) withDefaults() (Options, error) {
 		field *int
 		value int
 	}{
-		{&o.Shards, 4}, {&o.Pending, 8192}, {&o.CacheBytes, 24 << 20}, {&o.RecentBytes, 16 << 10}, {&o.BatchBytes, 4 << 20},
-		{&o.Readers, 16}, {&o.TimerRows, 512}, {&o.DueMax, 1024}, {&o.Deliveries, 64}, {&o.NewcomerIDs, 1 << 16},
+		{&o.Shards, 4}, {&o.Pending, 8192}, {&o.CacheBytes, 20 << 20}, {&o.RecentBytes, 16 << 10}, {&o.BatchBytes, 4 << 20},
+		{&o.Readers, 16}, {&o.TimerRows, 256}, {&o.DueMax, 1024}, {&o.Deliveries, 64}, {&o.NewcomerIDs, 1 << 16},
 		{&o.OutboxRows, 8192},
 	} {
 		if *d.field <= 0 {

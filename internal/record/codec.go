@@ -3,6 +3,7 @@ package record
 import (
 	"encoding/binary"
 	"fmt"
+	"unique"
 
 	"github.com/fxamacker/cbor/v2"
 	commonpb "go.temporal.io/api/common/v1"
@@ -104,9 +105,11 @@ func (l *Loader) DecodeRow(row execution.Row, value []byte) error {
 	case execution.RowInfo:
 		l.seen = true
 		err = decoder.Unmarshal(value, &l.st.Info)
+		share(&l.st.Info.StickyQueue)
 	case execution.RowStart:
 		l.st.Start = new(execution.Start)
 		err = decoder.Unmarshal(value, l.st.Start)
+		share(&l.st.Start.Namespace, &l.st.Start.WorkflowType, &l.st.Start.TaskQueue)
 	case execution.RowMemo:
 		l.st.Memo = new(commonpb.Memo)
 		err = proto.Unmarshal(value, l.st.Memo)
@@ -152,15 +155,24 @@ func decodeEntry[V any](to *[]*V, value []byte) error {
 	return nil
 }
 
+// share replaces texts that many runs have in common by one copy in memory.
+func share[S ~string](texts ...*S) {
+	for _, s := range texts {
+		if *s != "" {
+			*s = unique.Make(*s).Value()
+		}
+	}
+}
+
 // Loader puts a state together from its rows.
 type Loader struct {
-	st   execution.State
+	st   *execution.State // by itself: it stays, and the rest goes
 	b    execution.Rows
 	seen bool
 }
 
 // NewLoader starts the state of run k.
-func NewLoader(k ids.RunKey) *Loader { return &Loader{st: execution.State{Key: k}} }
+func NewLoader(k ids.RunKey) *Loader { return &Loader{st: &execution.State{Key: k}} }
 
 // State is the loaded state, or nil if there was no row.
 func (l *Loader) State() (*execution.State, error) {
@@ -170,7 +182,7 @@ func (l *Loader) State() (*execution.State, error) {
 	if !l.seen || l.st.Start == nil {
 		return nil, fmt.Errorf("record: %s lacks its header or its start row", l.st.Key)
 	}
-	return execution.Assemble(&l.st, &l.b), nil
+	return execution.Assemble(l.st, &l.b), nil
 }
 
 // Scanner is the part of a storage reader that loading needs.

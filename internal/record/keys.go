@@ -386,6 +386,7 @@ func ParseTimerKey(key []byte) (k ids.RunKey, at clock.Nanos, err error) {
 	at = clock.Nanos(r.int())
 	k = r.workflow().Run("")
 	k.Run = ids.RunID(r.uuid())
+	share(&k.Namespace)
 	return k, at, r.done()
 }
 

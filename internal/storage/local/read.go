@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -165,10 +166,8 @@ type snapshot struct {
 	mu    sync.RWMutex
 	state *pebble.Snapshot // nil once closed
 
-	// spare is an iterator that no scan has now: to make one costs more than a short scan with it.
-	spareMu sync.Mutex
-	spare   *pebble.Iterator
-	ended   bool
+	// spare is an iterator that no scan has now, while there is a state: to make one costs more than a short scan with it.
+	spare atomic.Pointer[pebble.Iterator]
 }
 
 func (n *snapshot) Get(key []byte) ([]byte, error) {
@@ -207,7 +206,7 @@ func (n *snapshot) borrow(o *pebble.IterOptions) (*pebble.Iterator, error) {
 	if n.state == nil {
 		return nil, storage.ErrClosed
 	}
-	if it := n.swapSpare(nil); it != nil {
+	if it := n.spare.Swap(nil); it != nil {
 		it.SetBounds(o.LowerBound, o.UpperBound)
 		return it, nil
 	}
@@ -215,24 +214,19 @@ func (n *snapshot) borrow(o *pebble.IterOptions) (*pebble.Iterator, error) {
 }
 
 func (n *snapshot) giveBack(it *pebble.Iterator, well bool) error {
-	if well {
-		it = n.swapSpare(it)
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	if well && n.state != nil {
+		it = n.spare.Swap(it)
 	}
+	return closeIterator(it)
+}
+
+func closeIterator(it *pebble.Iterator) error {
 	if it == nil {
 		return nil
 	}
 	return it.Close()
-}
-
-// swapSpare makes it the spare iterator and returns what was; or it, if the snapshot has ended.
-func (n *snapshot) swapSpare(it *pebble.Iterator) *pebble.Iterator {
-	n.spareMu.Lock()
-	defer n.spareMu.Unlock()
-	if n.ended {
-		return it
-	}
-	it, n.spare = n.spare, it
-	return it
 }
 
 func (n *snapshot) Close() error {
@@ -248,17 +242,7 @@ func (n *snapshot) end() error {
 	if n.state == nil {
 		return nil
 	}
-	err := errors.Join(n.closeSpare(), n.state.Close())
+	err := errors.Join(closeIterator(n.spare.Swap(nil)), n.state.Close())
 	n.state = nil
 	return err
-}
-
-func (n *snapshot) closeSpare() error {
-	n.spareMu.Lock()
-	defer n.spareMu.Unlock()
-	n.ended = true
-	if n.spare == nil {
-		return nil
-	}
-	return n.spare.Close()
 }

@@ -1,9 +1,7 @@
 package engine
 
 import (
-	"bytes"
 	"cmp"
-	"errors"
 	"slices"
 	"time"
 
@@ -51,6 +49,7 @@ func (t *timers) loadSoon(first *timerItem, now clock.Nanos) {
 	}
 	entries := make([]*entry, len(found))
 	for i, it := range found {
+		it.ahead = true
 		entries[i] = s.entry(it.key)
 		entries[i].busy = true
 	}
@@ -76,14 +75,7 @@ func (t *timers) soon(until clock.Nanos) []*timerItem {
 			return true
 		})
 	}
-	if len(t.groups) > 1 {
-		slices.SortFunc(found, func(a, b *timerItem) int {
-			if timersInOrder(a, b) {
-				return -1
-			}
-			return 1
-		})
-	}
+	slices.SortFunc(found, compareTimers)
 	return found[:min(len(found), t.ahead.runs)]
 }
 
@@ -116,9 +108,6 @@ func (s *Shard) loadedAll(entries []*entry, runs []storedRun, err error) {
 		}
 		e.unsaved = len(e.recent)
 		s.loaded(e, runs[i].state, nil)
-		if it := s.timers.items[e.key]; it != nil {
-			it.ahead = true
-		}
 	}
 	if well {
 		s.timers.ahead.grow()
@@ -143,7 +132,7 @@ type storedRun struct {
 	err    error
 }
 
-func readRuns(store storage.Store, keys []ids.RunKey, bytes int) (runs []storedRun, err error) {
+func readRuns(store storage.Store, keys []ids.RunKey, unseen int) (runs []storedRun, err error) {
 	snapshot, err := store.Snapshot()
 	if err != nil {
 		return nil, err
@@ -155,7 +144,7 @@ func readRuns(store storage.Store, keys []ids.RunKey, bytes int) (runs []storedR
 	}
 	for i := range runs {
 		if r := &runs[i]; r.err == nil && r.state != nil && r.state.Open() {
-			r.unseen = readUnseen(snapshot, r.state, bytes)
+			r.unseen = readUnseen(snapshot, r.state, unseen)
 		}
 	}
 	return runs, nil
@@ -168,38 +157,9 @@ func readUnseen(r storage.Reader, st *execution.State, limit int) []chunk {
 	if from >= end || end-from > tailEvents {
 		return nil
 	}
-	var chunks []chunk
-	left, next := limit, end // of bytes; the first event that was read
-	err := r.ScanReverse(record.HistoryPrefix(st.Key), record.HistoryKey(st.Key, end), func(_, row []byte) bool {
-		c, err := storedChunk(row)
-		if left -= len(row); err != nil || left < 0 || c.next != next {
-			return false
-		}
-		chunks, next = append(chunks, c), c.first
-		return next > from
-	})
-	if err != nil || next > from {
+	chunks, err := readTail(r, st.Key, from, end, limit)
+	if err != nil {
 		return nil
 	}
-	slices.Reverse(chunks)
 	return chunks
-}
-
-// storedChunk copies a row of a history.
-func storedChunk(row []byte) (chunk, error) {
-	c := chunk{bytes: bytes.Clone(row)}
-	for rest := row; len(rest) > 0; {
-		_, id, next, err := record.NextEvent(rest)
-		if err != nil {
-			return c, err
-		}
-		if c.first == 0 {
-			c.first = id
-		}
-		c.next, rest = id+1, next
-	}
-	if c.next == 0 {
-		return c, errors.New("empty row of a history")
-	}
-	return c, nil
 }

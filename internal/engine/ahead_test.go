@@ -6,17 +6,21 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	"github.com/perdure/perdure/internal/execution"
 	"github.com/perdure/perdure/internal/ids"
 	"github.com/perdure/perdure/internal/storage/faulty"
 )
 
-// sleepers starts n runs and forgets them. Each waits for a timer.
+// sleepers starts n runs and forgets them. Each waits for a timer, and may run for a day.
 func (r *rig) sleepers(n int, after func(i int) time.Duration) {
 	r.Helper()
 	for i := range n {
 		k := wf("w%d", i)
-		r.do(k, startOf(string(k.Workflow)))
+		in := startOf(string(k.Workflow)).(execution.StartWorkflow)
+		in.Request.WorkflowRunTimeout = durationpb.New(24 * time.Hour)
+		r.do(k, in)
 		if err := r.complete(r.takeTask(), startTimer(after(i))); err != nil {
 			r.Fatal(err)
 		}
@@ -75,6 +79,13 @@ func TestRunsWithTimersDueSoonAreLoadedTogether(t *testing.T) {
 	}
 	if calls[faulty.Snapshot] > len(r.eng.Shards()) || calls[faulty.Scan] != n {
 		t.Errorf("%d snapshots, %d scans", calls[faulty.Snapshot], calls[faulty.Scan])
+	}
+	for _, s := range r.eng.Shards() {
+		for k, it := range s.timers.items {
+			if it.ahead {
+				t.Errorf("%s counts as loaded for a moment %v away", k, it.at.Sub(r.clock.Now()))
+			}
+		}
 	}
 	// What the workers want to see is at hand.
 	offers := r.sink.take()

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	historypb "go.temporal.io/api/history/v1"
 
@@ -133,31 +134,67 @@ func (p *pager) scan(r storage.Reader, end ids.EventID) error {
 	return p.scanRows(r.Scan, start, end)
 }
 
-// scanTail does the same with one scan instead of two: to seek is most of what a short scan costs. It reads backwards up to the
-// row that holds From. If that is too much, it has done nothing.
+// scanTail does the same with one scan instead of two: to seek is most of what a short scan costs. If that is too much, it has
+// done nothing.
 func (p *pager) scanTail(r storage.Reader, end ids.EventID) (done bool, err error) {
-	var rows [][]byte
-	var fault error
-	size := 0
-	err = r.ScanReverse(record.HistoryPrefix(p.q.Run), record.HistoryKey(p.q.Run, end), func(_, value []byte) bool {
-		var first ids.EventID
-		_, first, _, fault = record.NextEvent(value)
-		size += len(value)
-		if fault != nil || size > tailBytes {
-			return false
-		}
-		rows = append(rows, bytes.Clone(value))
-		return first > p.q.From
-	})
-	if err = cmp.Or(err, fault); err != nil || size > tailBytes {
+	chunks, err := readTail(r, p.q.Run, p.q.From, end, tailBytes)
+	if err != nil || chunks == nil {
 		return false, err
 	}
-	for i := len(rows) - 1; i >= 0 && !p.full; i-- {
-		if err := p.row(rows[i], end); err != nil {
+	for _, c := range chunks {
+		if p.full {
+			break
+		}
+		if err := p.row(c.bytes, end); err != nil {
 			return false, err
 		}
 	}
 	return true, nil
+}
+
+// readTail reads a history backwards, from before end up to the row that holds from. The oldest row comes first, and the newest may
+// hold end, too. It returns nil if they are more than limit bytes.
+func readTail(r storage.Reader, run ids.RunKey, from, end ids.EventID, limit int) ([]chunk, error) {
+	var chunks []chunk
+	var fault error
+	size, next := 0, end
+	err := r.ScanReverse(record.HistoryPrefix(run), record.HistoryKey(run, end), func(_, row []byte) bool {
+		var c chunk
+		c, fault = storedChunk(row)
+		size += len(row)
+		if fault != nil || size > limit || c.next < next {
+			return false
+		}
+		chunks, next = append(chunks, c), c.first
+		return next > from
+	})
+	if err = cmp.Or(err, fault); err != nil {
+		return nil, err
+	}
+	if size > limit {
+		return nil, nil
+	}
+	if next > from {
+		return nil, fmt.Errorf("event %d of %s: %w", next-1, run, errGap)
+	}
+	slices.Reverse(chunks)
+	return chunks, nil
+}
+
+// storedChunk copies a row.
+func storedChunk(row []byte) (chunk, error) {
+	c := chunk{bytes: bytes.Clone(row)}
+	for rest := row; len(rest) > 0; {
+		_, id, next, err := record.NextEvent(rest)
+		if err != nil {
+			return c, err
+		}
+		if c.first == 0 {
+			c.first = id
+		}
+		c.next, rest = id+1, next
+	}
+	return c, nil
 }
 
 func (p *pager) scanReverse(r storage.Reader, end ids.EventID) error {

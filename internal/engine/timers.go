@@ -41,7 +41,7 @@ type timerItem struct {
 	group int
 	at    clock.Nanos
 	row   clock.Nanos // time of the row in the store; zero: none
-	ahead bool        // its run was loaded with others and nothing has happened to it since
+	ahead bool        // its run was loaded before this was due
 }
 
 type timerGroup struct {
@@ -64,12 +64,14 @@ func (t *timers) reset(s *Shard) {
 	}
 }
 
-func timersInOrder(a, b *timerItem) bool {
+func timersInOrder(a, b *timerItem) bool { return compareTimers(a, b) < 0 }
+
+func compareTimers(a, b *timerItem) int {
 	if a.at != b.at {
-		return a.at < b.at // without a look at the keys, which cmp.Or would compare each time
+		return cmp.Compare(a.at, b.at) // without a look at the keys, which cmp.Or would compare each time
 	}
 	return cmp.Or(cmp.Compare(a.key.Namespace, b.key.Namespace), cmp.Compare(a.key.Workflow, b.key.Workflow),
-		cmp.Compare(a.key.Run, b.key.Run)) < 0
+		cmp.Compare(a.key.Run, b.key.Run))
 }
 
 func (t *timers) group(k ids.RunKey) int {
@@ -113,7 +115,7 @@ func (t *timers) feed(e *entry, futile bool) {
 
 func (t *timers) put(it timerItem) {
 	if old := t.items[it.key]; old != nil {
-		if *old == it {
+		if old.at == it.at && old.row == it.row {
 			return
 		}
 		t.remove(it.key)

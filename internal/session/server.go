@@ -59,16 +59,14 @@ func (s *Server) Drain() {
 
 // Open implements sessionpb.SessionServiceServer.
 func (s *Server) Open(stream grpc.BidiStreamingServer[sessionpb.ClientFrame, sessionpb.ServerFrame]) error {
-	if err := stream.SendHeader(metadata.Pairs(HeaderName, HeaderValue)); err != nil {
-		return err
-	}
 	ctx, cancel := context.WithCancel(stream.Context())
+	defer cancel()
 	st := &serverStream{
 		stream: stream, ctx: ctx, handle: s.handle, out: newOutbox[*sessionpb.Answer](),
-		work: make(chan *job), cancels: make(map[uint64]context.CancelFunc), read: make(chan struct{}),
+		work: make(chan *job), cancels: make(map[uint64]context.CancelFunc), read: make(chan struct{}), full: make(chan struct{}, 1),
 	}
 	s.mu.Lock()
-	s.streams[st] = struct{}{}
+	s.streams[st] = struct{}{} // before the client has its header: who has one is told when the server drains
 	if s.draining {
 		st.drain()
 	}
@@ -78,6 +76,9 @@ func (s *Server) Open(stream grpc.BidiStreamingServer[sessionpb.ClientFrame, ses
 		delete(s.streams, st)
 		s.mu.Unlock()
 	}()
+	if err := stream.SendHeader(metadata.Pairs(HeaderName, HeaderValue)); err != nil {
+		return err
+	}
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
@@ -85,10 +86,20 @@ func (s *Server) Open(stream grpc.BidiStreamingServer[sessionpb.ClientFrame, ses
 			cancel() // nobody hears the answers
 		}
 	}()
-	err := st.receive()
+	received := make(chan error, 1)
+	go func() { received <- st.receive() }()
+	var err error
+	select {
+	case err = <-received:
+	case <-st.full:
+		err = status.Error(codes.ResourceExhausted, "the session has calls and does not read their answers")
+	}
 	if err != nil {
 		cancel()
 	}
+	st.mu.Lock()
+	st.over = true // receive may still have a frame, and ends with the stream
+	st.mu.Unlock()
 	close(st.read)
 	st.calls.Wait()
 	st.ended.Store(true)
@@ -96,7 +107,6 @@ func (s *Server) Open(stream grpc.BidiStreamingServer[sessionpb.ClientFrame, ses
 	if err == nil {
 		<-written
 	} // else it may wait for a client that does not read, until the stream ends with this function
-	cancel()
 	return err
 }
 
@@ -111,11 +121,13 @@ type serverStream struct {
 	running atomic.Int64  // calls whose answer has not left
 	unsent  atomic.Int64  // bytes in out
 	idle    atomic.Int64
-	closing atomic.Bool // calls are refused, and the client has to be told
-	ended   atomic.Bool // nothing will be added to out
+	closing atomic.Bool   // calls are refused, and the client has to be told
+	ended   atomic.Bool   // nothing will be added to out
+	full    chan struct{} // one slot: unsent is over maxUnsent
 
 	mu      sync.Mutex
 	cancels map[uint64]context.CancelFunc
+	over    bool // no call begins any more
 }
 
 func (st *serverStream) drain() {
@@ -135,9 +147,6 @@ func (st *serverStream) receive() error {
 		}
 		for _, c := range frame.Calls {
 			st.begin(c)
-		}
-		if st.unsent.Load() > maxUnsent {
-			return status.Error(codes.ResourceExhausted, "the session has calls and does not read their answers")
 		}
 		for _, id := range frame.Cancels {
 			st.mu.Lock()
@@ -180,10 +189,15 @@ func (st *serverStream) begin(c *sessionpb.Call) {
 		j.ctx, j.cancel = context.WithCancel(j.ctx)
 	}
 	st.mu.Lock()
+	if st.over {
+		st.mu.Unlock()
+		j.cancel()
+		return
+	}
 	st.cancels[c.Id] = j.cancel
+	st.calls.Add(1)
 	st.mu.Unlock()
 	st.running.Add(1)
-	st.calls.Add(1)
 	select {
 	case st.work <- j:
 	default:
@@ -199,7 +213,12 @@ func (st *serverStream) refuse(c *sessionpb.Call, s *status.Status) {
 
 // reply has an answer sent.
 func (st *serverStream) reply(a *sessionpb.Answer) {
-	st.unsent.Add(int64(answerSize(a)))
+	if st.unsent.Add(int64(answerSize(a))) > maxUnsent {
+		select {
+		case st.full <- struct{}{}:
+		default:
+		}
+	}
 	st.out.add(a)
 }
 

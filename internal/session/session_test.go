@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -49,6 +48,7 @@ type world struct {
 	dials   atomic.Int64
 	events  chan string // what handlers saw
 	opened  chan struct{}
+	ended   chan error // how the server ended sessions
 }
 
 func echo(_ context.Context, _ string, message []byte) (proto.Message, error) {
@@ -60,7 +60,11 @@ func echo(_ context.Context, _ string, message []byte) (proto.Message, error) {
 }
 
 func (w *world) serve(l net.Listener) {
-	w.grpc = grpc.NewServer()
+	w.grpc = grpc.NewServer(grpc.StreamInterceptor(func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+		err := handler(srv, stream)
+		w.ended <- err
+		return err
+	}))
 	w.server = NewServer(func(ctx context.Context, method string, message []byte) (proto.Message, error) {
 		return w.handle(ctx, method, message)
 	})
@@ -74,7 +78,7 @@ func newWorld(t *testing.T, handle Handler, change func(*Options)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, handle: handle, address: l.Addr().String(), plain: new(plainConn), events: make(chan string, 100), opened: make(chan struct{}, 100)}
+	w := &world{t: t, handle: handle, address: l.Addr().String(), plain: new(plainConn), events: make(chan string, 100), opened: make(chan struct{}, 100), ended: make(chan error, 100)}
 	w.serve(l)
 	o := Options{Plain: w.plain, Headers: metadata.Pairs("common", "all"), Dial: func() (*grpc.ClientConn, error) {
 		w.dials.Add(1)
@@ -406,12 +410,11 @@ func TestASessionThatDoesNotLastIsNotOpenedAgainAtOnce(t *testing.T) {
 	}
 }
 
+// A client that has asked for too much and then is silent: nothing that it sends makes the server look.
 func TestAClientThatDoesNotReadIsSentAway(t *testing.T) {
 	w := newWorld(t, nil, nil)
 	const size = 4 << 20
-	var answered atomic.Int64
 	w.handle = func(context.Context, string, []byte) (proto.Message, error) {
-		answered.Add(1)
 		return wrapperspb.String(strings.Repeat("x", size)), nil
 	}
 	conn, err := grpc.NewClient(w.address, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(2*size)))
@@ -419,43 +422,64 @@ func TestAClientThatDoesNotReadIsSentAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	stream, err := sessionpb.NewSessionServiceClient(conn).Open(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // instead of waiting for ever for an end that does not come
+	defer cancel()
+	stream, err := sessionpb.NewSessionServiceClient(conn).Open(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := stream.Header(); err != nil { // the server has it
+	var frame sessionpb.ClientFrame
+	for id := uint64(1); id <= 3*maxUnsent/size/2; id++ {
+		frame.Calls = append(frame.Calls, &sessionpb.Call{Id: id, Method: "/test/Method"})
+	}
+	if err := stream.Send(&frame); err != nil {
 		t.Fatal(err)
 	}
-	answering := func() bool { // false once all answers are counted as unsent, and when the stream has ended
-		w.server.mu.Lock()
-		defer w.server.mu.Unlock()
-		calls := 0
-		for st := range w.server.streams {
-			st.mu.Lock()
-			calls += len(st.cancels)
-			st.mu.Unlock()
+	select {
+	case err := <-w.ended:
+		if status.Code(err) != codes.ResourceExhausted {
+			t.Errorf("the session has ended with %v", err)
 		}
-		return calls > 0
-	}
-	open := func() bool {
-		w.server.mu.Lock()
-		defer w.server.mu.Unlock()
-		return len(w.server.streams) == 2 // with that of w.conn
-	}
-	const most = 4 * maxUnsent / size
-	for id := int64(1); id <= most; id++ {
-		if stream.Send(&sessionpb.ClientFrame{Calls: []*sessionpb.Call{{Id: uint64(id), Method: "/test/Method"}}}) != nil {
-			break // the stream has ended
-		}
-		for (answered.Load() < id || answering()) && open() {
-			runtime.Gosched()
-		}
+	case <-ctx.Done():
+		t.Fatal("the server keeps what nobody reads")
 	}
 	for err == nil {
 		_, err = stream.Recv()
 	}
-	if n := answered.Load(); status.Code(err) != codes.ResourceExhausted || n > most/2 {
-		t.Errorf("after %d answers of %d bytes: %v", n, size, err)
+	if status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("the client hears %v", err)
+	}
+}
+
+// The header says that the server knows of the session, and will tell when it drains.
+func TestASessionWithAHeaderIsToldOfDraining(t *testing.T) {
+	w := newWorld(t, echo, nil)
+	conn, err := grpc.NewClient(w.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for range 20 {
+		stream, err := sessionpb.NewSessionServiceClient(conn).Open(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stream.Header(); err != nil {
+			t.Fatal(err)
+		}
+		w.server.mu.Lock()
+		if n := len(w.server.streams); n != 2 { // with that of w.conn
+			t.Errorf("the server knows of %d sessions", n)
+		}
+		w.server.mu.Unlock()
+		if err := stream.CloseSend(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-w.ended; err != nil {
+			t.Error(err)
+		}
 	}
 }
 

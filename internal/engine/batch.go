@@ -154,21 +154,12 @@ func (d *draft) encode(out *storage.Batch, core *Core, l *execution.Limits) {
 	for _, row := range slices.Compact(d.rows) {
 		if value, ok := record.EncodeRow(st, row); ok {
 			out.Set(record.RowKey(k, row), value)
-			if m, ok := execution.SeenRow(k.Run, row); ok && !l.ForgetRuns {
-				out.Set(record.SeenKey(k.Of(), m), record.EncodeCurrent(k.Run))
-			}
 		} else {
 			out.Delete(record.RowKey(k, row))
-			if m, ok := execution.SeenRow(k.Run, row); ok && !l.ForgetRuns {
-				out.Delete(record.SeenKey(k.Of(), m))
-			}
 		}
 	}
 	if len(d.events) > 0 {
 		out.Set(record.HistoryKey(k, d.first), d.events)
-		if d.first == 1 && record.InOrder(k.Run) {
-			out.Set(record.RunsKey(k), nil)
-		}
 	}
 	for i := range d.tasks {
 		op := &d.tasks[i]
@@ -253,6 +244,23 @@ func (s *Shard) setCurrent(wf *workflow, run ids.RunID) {
 	s.stage(op)
 	if run != "" {
 		s.met(op.Key)
+	}
+}
+
+// succeed stages what is looked up by workflow ID of a run that is about to be the current one no longer: that it exists, and
+// what it took, which is all that it ever takes. See docs/adr/0018-current-run.md.
+func (s *Shard) succeed(e *entry) {
+	if e.wf.succeeded = s.open.seq; e.state == nil || e.gone {
+		return
+	}
+	if record.InOrder(e.key.Run) {
+		s.stage(storage.Op{Key: record.RunsKey(e.key)})
+	}
+	if s.opts.Limits.ForgetRuns {
+		return
+	}
+	for m := range e.state.Seen {
+		s.stage(storage.Op{Key: record.SeenKey(e.key.Of(), m), Value: record.EncodeCurrent(e.key.Run)})
 	}
 }
 

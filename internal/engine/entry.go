@@ -19,6 +19,8 @@ type workflow struct {
 	queue   []*call  // wait for the pointer
 	waiting []func() // the same, for the engine itself
 	entries int      // cached runs
+
+	succeeded uint64 // the batch in which the current run took the place of another; 0: not since this is cached
 }
 
 func (w *workflow) idle() bool {

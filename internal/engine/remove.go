@@ -82,27 +82,31 @@ func (r *removal) ledger() { r.prefix(record.LedgerPrefix(r.e.key), nil, r.rows)
 
 func (r *removal) rows() {
 	last := []storage.Op{{Key: timerKey(r.e.key, r.row), Delete: true}}
-	if record.InOrder(r.e.key.Run) {
-		last = append(last, storage.Op{Key: record.RunsKey(r.e.key), Delete: true})
+	then := func() { r.prefix(record.RunPrefix(r.e.key), last, func() { r.s.drop(r.e) }) }
+	if !record.InOrder(r.e.key.Run) {
+		then()
+		return
 	}
-	r.prefix(record.RunPrefix(r.e.key), last, func() { r.s.drop(r.e) })
-}
-
-// seenRow is a row by which later runs recall a message.
-type seenRow struct {
-	key     []byte
-	message execution.Seen
-}
-
-// tookAnew tells whether the current run of the workflow ID has taken the message since the row was read: the row is, or is
-// about to be, that run's.
-func (s *Shard) tookAnew(e *entry, m execution.Seen) bool {
-	current := s.entries[e.key.Of().Run(e.wf.current)]
-	return current != nil && current != e && current.state != nil && current.state.Took(m)
+	row := record.RunsKey(r.e.key)
+	r.s.job(func(reader storage.Reader) func() {
+		_, err := reader.Get(row) // most runs have none, and to delete nothing is a write
+		return func() {
+			switch {
+			case err == nil:
+				last = append(last, storage.Op{Key: row, Delete: true})
+				then()
+			case errors.Is(err, storage.ErrNotFound):
+				then()
+			default:
+				_ = r.s.readFailed("remove run", r.e.key, err)
+				r.s.after(r.s.now().Add(removeRetry), r.rows)
+			}
+		}
+	})
 }
 
 // seenRows are the rows by which later runs recall what this one took, as far as they still name it.
-func seenRows(reader storage.Reader, run ids.RunKey, rows [][]byte) (out []seenRow, err error) {
+func seenRows(reader storage.Reader, run ids.RunKey, rows [][]byte) (out [][]byte, err error) {
 	for _, row := range rows {
 		_, parsed, err := record.ParseRowKey(row)
 		if err != nil {
@@ -119,7 +123,7 @@ func seenRows(reader storage.Reader, run ids.RunKey, rows [][]byte) (out []seenR
 		case err != nil:
 			return nil, err
 		case bytes.Equal(value, record.EncodeCurrent(run.Run)):
-			out = append(out, seenRow{key, m})
+			out = append(out, key)
 		}
 	}
 	return out, nil
@@ -137,9 +141,14 @@ const lastRows = 2
 // is durable.
 func (r *removal) remove(start, end []byte, last []storage.Op, then func()) {
 	s := r.s
+	again := func() { r.remove(start, end, last, then) }
+	succeeded := r.e.wf.succeeded
+	if succeeded > s.durable {
+		s.when(succeeded, again) // to see what was written of the run that has been succeeded
+		return
+	}
 	s.job(func(reader storage.Reader) func() {
-		var keys [][]byte
-		var seen []seenRow
+		var keys, seen [][]byte
 		err := reader.ScanReverse(start, end, func(key, _ []byte) bool {
 			keys = append(keys, bytes.Clone(key))
 			return len(keys) < removeRows+lastRows
@@ -154,16 +163,18 @@ func (r *removal) remove(start, end []byte, last []storage.Op, then func()) {
 		return func() {
 			if err != nil {
 				_ = s.readFailed("remove run", r.e.key, err)
-				s.after(s.now().Add(removeRetry), func() { r.remove(start, end, last, then) })
+				s.after(s.now().Add(removeRetry), again)
+				return
+			}
+			if r.e.wf.succeeded != succeeded {
+				again() // what looked like rows of this run may be those of one that took the messages anew
 				return
 			}
 			for _, k := range keys {
 				s.stage(storage.Op{Key: k, Delete: true})
 			}
-			for _, row := range seen {
-				if !s.tookAnew(r.e, row.message) {
-					s.stage(storage.Op{Key: row.key, Delete: true})
-				}
+			for _, k := range seen {
+				s.stage(storage.Op{Key: k, Delete: true})
 			}
 			if more {
 				s.when(s.newest(), func() { r.remove(start, keys[removeRows-1], last, then) })

@@ -144,7 +144,7 @@ func (s *Shard) flush(e *entry) {
 	switch {
 	case err != nil: // the run goes on; what may be lost is lost
 	case t != nil && t.Next != nil:
-		s.adopt(t, true)
+		s.adopt(e, t, true)
 		s.timers.feed(e, false)
 		s.when(e.staged, func() {
 			for _, o := range t.Offers {
@@ -205,7 +205,7 @@ func (s *Shard) apply(c *call, e *entry, st *execution.State, t *execution.Trans
 		if n.Next == nil {
 			continue
 		}
-		to := s.adopt(n, durable)
+		to := s.adopt(e, n, durable)
 		settled = max(settled, to.staged)
 		if s.watchers[to.key] != nil {
 			f.seen = append(f.seen, sight{to.key, to.state.Info.NextEventID, to.state.Open()})
@@ -231,8 +231,8 @@ func (s *Shard) warnRefused(e *entry, refused *execution.Error) {
 		"workflow_id", string(e.key.Workflow), "run_id", string(e.key.Run), "error", refused.Message)
 }
 
-// adopt makes n.Next the newest state of its run.
-func (s *Shard) adopt(n *execution.Transition, durable bool) *entry {
+// adopt makes n.Next the newest state of its run. from is the run that took the step, if one did.
+func (s *Shard) adopt(from *entry, n *execution.Transition, durable bool) *entry {
 	e := s.entry(n.Next.Key)
 	if n.Next.Key.Run == s.runID {
 		s.runID = "" // used
@@ -263,6 +263,12 @@ func (s *Shard) adopt(n *execution.Transition, durable bool) *entry {
 	e.index = e.index || n.Index
 	e.lazy = e.lazy || moved || n.Index || len(n.Rows)+len(n.Put)+len(n.Delete) > 0
 	if n.Current && e.wf.current != e.key.Run {
+		if e.wf.known {
+			from = s.entries[e.key.Of().Run(e.wf.current)] // what begins a run looks at the current one first
+		} // else nobody has asked yet, and the current run is the one that goes on as this one
+		if from != nil {
+			s.succeed(from)
+		}
 		s.setCurrent(e.wf, e.key.Run)
 		e.staged = s.open.seq
 	}

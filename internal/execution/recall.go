@@ -7,9 +7,9 @@ import (
 )
 
 // Messages carry an identity that their sender repeats with every retry: a request ID, or an update's ID. A run keeps
-// the ones it has taken (State.Requests, State.Updates). Beside that the store has one row for each, by workflow ID,
-// that names the run which took it, so that a retry that comes late, when another run of the workflow ID is the current
-// one, is recognised all the same. Requests that name their run are between them and that run.
+// the ones it has taken (State.Requests, State.Updates). Once another run of the workflow ID is the current one the store
+// has beside that one row for each, by workflow ID, that names the run which took it, so that a retry that comes late is
+// recognised all the same. Requests that name their run are between them and that run.
 
 // SeenKind tells the two name spaces of message identities apart. Part of the format.
 type SeenKind uint8
@@ -37,6 +37,20 @@ func SeenRow(run ids.RunID, row Row) (seen Seen, ok bool) {
 		return Seen{SeenUpdate, row.Text}, true
 	}
 	return Seen{}, false
+}
+
+// Seen visits the identities of the messages that the run took, as SeenRow has them.
+func (s *State) Seen(yield func(Seen) bool) {
+	for id := range s.Requests.All {
+		if seen, ok := SeenRow(s.Key.Run, Row{Kind: RowRequest, Text: id}); ok && !yield(seen) {
+			return
+		}
+	}
+	for id := range s.Updates.All {
+		if seen, ok := SeenRow(s.Key.Run, Row{Kind: RowUpdate, Text: id}); ok && !yield(seen) {
+			return
+		}
+	}
 }
 
 // Took tells whether the run has a record of the message.

@@ -33,22 +33,22 @@ func TestCostsStayWithinTheirBudget(t *testing.T) {
 		budget cost
 		once   func()
 	}{
-		{"start", cost{1, 9, 1300, 148}, func() { b.start("nobody") }},
-		{"empty workflow", cost{2, 15, 2105, 390}, func() { b.start("q"); b.workflowTask(b.complete()) }},
-		{"activity workflow", cost{4, 25, 3400, 915}, func() {
+		{"start", cost{1, 7, 1195, 148}, func() { b.start("nobody") }},
+		{"empty workflow", cost{2, 13, 2000, 390}, func() { b.start("q"); b.workflowTask(b.complete()) }},
+		{"activity workflow", cost{4, 23, 3300, 915}, func() {
 			b.start("q")
 			b.workflowTask(b.activity(false))
 			b.activityTask()
 			b.workflowTask(b.complete())
 		}},
-		{"activity workflow, eager", cost{4, 23, 3350, 865}, func() {
+		{"activity workflow, eager", cost{4, 21, 3250, 865}, func() {
 			b.start("q")
 			for _, task := range b.workflowTask(b.activity(true)).ActivityTasks {
 				b.completeActivity(task.TaskToken)
 			}
 			b.workflowTask(b.complete())
 		}},
-		{"signal to a run that waits for a task", cost{1, 5, 583, 91}, b.waiting(func(id string) { b.signal(id) })},
+		{"signal to a run that waits for a task", cost{1, 4, 522, 91}, b.waiting(func(id string) { b.signal(id) })},
 		{"query", cost{0, 0, 0, 205}, b.idle(func(id string) { b.query(id) })},
 	} {
 		for range 3 { // fills pools and caches

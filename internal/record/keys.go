@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -28,7 +29,7 @@ const (
 	tableRun7      = 0x15 // run, namespace, workflow, row kind, row ID → row
 	tableHistory7  = 0x16 // run, namespace, workflow, first event ID → events
 	tableLedger7   = 0x17 // run, namespace, workflow, place → notes
-	tableRuns      = 0x18 // slot, namespace, workflow, run → nothing; of runs in table 0x15
+	tableRuns      = 0x18 // slot, namespace, workflow, run → nothing; of runs in table 0x15 that are not the current one
 	tableDispatch  = 0x20 // namespace, type, queue, priority, time, run, number, stamp → dispatch
 	tableTimer     = 0x21 // slot group, time, slot, namespace, workflow, run → nothing
 	tableOutbox    = 0x22 // slot, namespace, workflow, run, number → message
@@ -183,7 +184,7 @@ func (r *reader) run(inOrder, other byte) (k ids.RunKey) {
 // RunPrefix is the prefix of all rows of one run.
 func RunPrefix(k ids.RunKey) []byte { return runPrefix(tableRun7, tableRun, k) }
 
-// RunsKey is the row by which a run in order is found when only its workflow is known.
+// RunsKey is the row by which a run in order is found when only its workflow is known. The current run needs none.
 func RunsKey(k ids.RunKey) []byte { return appendUUID(workflowPrefix(tableRuns, k.Of()), k.Run) }
 
 // ParseRunsKey is the inverse of RunsKey.
@@ -203,8 +204,12 @@ type scanner interface {
 }
 
 // ScanRuns visits the runs of a workflow that have rows, until fn returns false. A run is visited once; their order is that of
-// their IDs, those that are not in order first. end is storage.PrefixEnd.
+// their IDs, those that are not in order first. Of runs that come while it reads some may be missing. end is storage.PrefixEnd.
 func ScanRuns(r scanner, k ids.WorkflowKey, end func([]byte) []byte, fn func(ids.RunKey) bool) error {
+	current, err := currentInOrder(r, k) // first: a run has a row by the time it is no longer the current one
+	if err != nil {
+		return err
+	}
 	prefix := workflowPrefix(tableRun, k)
 	for start := prefix; start != nil; {
 		var run ids.RunKey
@@ -227,13 +232,40 @@ func ScanRuns(r scanner, k ids.WorkflowKey, end func([]byte) []byte, fn func(ids
 		}
 	}
 	var fault error
+	more := true
 	prefix = workflowPrefix(tableRuns, k)
-	err := r.Scan(prefix, end(prefix), func(key, _ []byte) bool {
+	err = r.Scan(prefix, end(prefix), func(key, _ []byte) bool {
 		var run ids.RunKey
-		run, fault = ParseRunsKey(key)
-		return fault == nil && fn(run)
+		if run, fault = ParseRunsKey(key); fault != nil {
+			return false
+		}
+		if current != "" && current <= run.Run {
+			if current < run.Run {
+				more = fn(k.Run(current))
+			}
+			current = ""
+		}
+		more = more && fn(run)
+		return more
 	})
-	return cmp.Or(err, fault)
+	if err = cmp.Or(err, fault); err == nil && more && current != "" {
+		fn(k.Run(current))
+	}
+	return err
+}
+
+// currentInOrder is the current run of a workflow; empty if it has none, or one that is not in order.
+func currentInOrder(r scanner, k ids.WorkflowKey) (run ids.RunID, err error) {
+	key := CurrentKey(k)
+	var fault error
+	err = r.Scan(key, append(slices.Clone(key), 0), func(_, value []byte) bool {
+		run, fault = DecodeCurrent(value)
+		return false
+	})
+	if !InOrder(run) {
+		run = ""
+	}
+	return run, cmp.Or(err, fault)
 }
 
 // RowKey is where a row of a run is stored.

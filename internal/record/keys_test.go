@@ -3,6 +3,7 @@ package record
 import (
 	"bytes"
 	"cmp"
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -138,23 +139,36 @@ func TestRunsAreFound(t *testing.T) {
 				k.Workflow = ids.WorkflowID(names().Draw(t, "name"))
 			}
 			for range rapid.IntRange(1, 3).Draw(t, "rows") {
-				store[string(RowKey(k, rows().Draw(t, "row")))] = true
+				store[string(RowKey(k, rows().Draw(t, "row")))] = nil
 			}
 			if InOrder(k.Run) {
-				store[string(RunsKey(k))] = true
+				store[string(RunsKey(k))] = nil
 			}
 			if k.Of() == wanted {
 				want[k] = true
 			}
 		}
+		if len(want) > 0 && rapid.Bool().Draw(t, "a current one") {
+			all := slices.SortedFunc(maps.Keys(want), func(a, b ids.RunKey) int { return cmp.Compare(a.Run, b.Run) })
+			k := rapid.SampledFrom(all).Draw(t, "current")
+			store[string(CurrentKey(wanted))] = EncodeCurrent(k.Run)
+			if rapid.Bool().Draw(t, "by this build") { // earlier ones gave it a row, too
+				delete(store, string(RunsKey(k)))
+			}
+		}
 		got := make(map[ids.RunKey]bool)
+		var order []string
 		err := ScanRuns(store, wanted, storage.PrefixEnd, func(k ids.RunKey) bool {
 			if got[k] {
 				t.Fatalf("%v is found twice", k)
 			}
 			got[k] = true
+			order = append(order, fmt.Sprint(InOrder(k.Run), k.Run))
 			return true
 		})
+		if !slices.IsSorted(order) {
+			t.Fatalf("found in the order %v", order)
+		}
 		if err != nil || !maps.Equal(got, want) {
 			t.Fatalf("found %v, want %v: %v", got, want, err)
 		}
@@ -165,12 +179,12 @@ func TestRunsAreFound(t *testing.T) {
 	})
 }
 
-// sorted are the keys of a store.
-type sorted map[string]bool
+// sorted are the rows of a store.
+type sorted map[string][]byte
 
 func (s sorted) Scan(start, end []byte, fn func(key, value []byte) bool) error {
 	for _, key := range slices.Sorted(maps.Keys(s)) {
-		if key >= string(start) && (end == nil || key < string(end)) && !fn([]byte(key), nil) {
+		if key >= string(start) && (end == nil || key < string(end)) && !fn([]byte(key), s[key]) {
 			break
 		}
 	}

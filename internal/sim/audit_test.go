@@ -38,6 +38,8 @@ type audit struct {
 	current map[ids.WorkflowKey]ids.RunID
 	batches int
 	checks  int
+
+	recalled int // messages that a run took which is not the current one
 }
 
 type auditRun struct {
@@ -283,6 +285,7 @@ func (a *audit) checkAll() {
 	a.checkPointers()
 	a.checkIndex()
 	a.checkRuns()
+	a.checkSeen()
 }
 
 // checkRuns: who knows a workflow finds all of its runs.
@@ -312,6 +315,32 @@ func (a *audit) checkRuns() {
 		k, err := record.ParseRunsKey(key)
 		if r := a.runs[k]; err != nil || r == nil || r.removed {
 			a.s.fail("row %x is of a run that is gone: %v", key, err)
+		}
+		if value, _ := a.s.disk.mem.Get(record.CurrentKey(k.Of())); bytes.Equal(value, record.EncodeCurrent(k.Run)) {
+			a.s.fail("row %x is of the current run", key)
+		}
+	})
+}
+
+// checkSeen: what a run took is found by workflow ID once the run is not the current one, and nothing else is.
+func (a *audit) checkSeen() {
+	for _, r := range a.order {
+		value, _ := a.s.disk.mem.Get(record.CurrentKey(r.key.Of()))
+		if r.removed || r.state == nil || a.over(r) || bytes.Equal(value, record.EncodeCurrent(r.key.Run)) {
+			continue
+		}
+		for m := range r.state.Seen {
+			if _, err := a.s.disk.mem.Get(record.SeenKey(r.key.Of(), m)); err != nil {
+				a.s.fail("%s took %v, which later runs cannot know: %v", short(r.key), m, err)
+			}
+			a.recalled++
+		}
+	}
+	a.scan([]byte{tableSeen}, func(key, value []byte) {
+		k, m, err := record.ParseSeenKey(key)
+		run, err2 := record.DecodeCurrent(value)
+		if r := a.runs[k.Run(run)]; err != nil || err2 != nil || r == nil || r.removed || !a.over(r) && !r.state.Took(m) {
+			a.s.fail("row %x names %s, which did not take %v: %v, %v", key, run, m, err, err2)
 		}
 	})
 }

@@ -48,7 +48,7 @@ func runSeed(t *testing.T, seed uint64, steps int, verbose bool) (s *sim) {
 func TestSeeds(t *testing.T) {
 	if *seedFlag != 0 {
 		s := runSeed(t, *seedFlag, stepsOf(*seedFlag), testing.Verbose())
-		t.Logf("fingerprint %s, %d batches, %d checks", s.fingerprint(), s.audit.batches, s.audit.checks)
+		t.Logf("fingerprint %s, %d batches, %d checks, %d recalled", s.fingerprint(), s.audit.batches, s.audit.checks, s.audit.recalled)
 		return
 	}
 	marks, acks, events, batches, runs := map[string]int{}, map[string]int{}, 0, 0, 0

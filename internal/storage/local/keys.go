@@ -21,7 +21,7 @@ const (
 
 // Format is the version of the layout that this package and internal/record write. Open accepts it and every earlier one, which
 // the first Acquire raises.
-const Format uint32 = 2
+const Format uint32 = 3
 
 func formatKey() []byte { return []byte{metaSpace, metaFormat} }
 

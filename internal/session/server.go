@@ -27,14 +27,18 @@ const (
 	maxCalls = 16384
 	// maxIdle bounds the goroutines that wait for the next call of a stream, with stacks that have grown already.
 	maxIdle = 256
-	// maxUnsent bounds the answers that wait for a client to read. One that does not is sent away.
+	// maxUnsent is how many bytes of answers wait for a client to read before no more of its calls are begun.
 	maxUnsent = 64 << 20
+	// patience is how long a client with more than that may take for one frame, an answer of some megabytes at most, before
+	// it is taken for one that does not read, and sent away.
+	patience = 30 * time.Second
 )
 
 // Server is the service. Safe for concurrent use.
 type Server struct {
 	sessionpb.UnimplementedSessionServiceServer
-	handle Handler
+	handle   Handler
+	patience time.Duration
 
 	mu       sync.Mutex
 	streams  map[*serverStream]struct{}
@@ -43,7 +47,7 @@ type Server struct {
 
 // NewServer makes a Server whose calls are answered by handle.
 func NewServer(handle Handler) *Server {
-	return &Server{handle: handle, streams: make(map[*serverStream]struct{})}
+	return &Server{handle: handle, patience: patience, streams: make(map[*serverStream]struct{})}
 }
 
 // Drain tells all clients to go elsewhere, and refuses what still comes. Open returns once a client has understood and its
@@ -63,7 +67,8 @@ func (s *Server) Open(stream grpc.BidiStreamingServer[sessionpb.ClientFrame, ses
 	defer cancel()
 	st := &serverStream{
 		stream: stream, ctx: ctx, handle: s.handle, out: newOutbox[*sessionpb.Answer](),
-		work: make(chan *job), cancels: make(map[uint64]context.CancelFunc), read: make(chan struct{}), full: make(chan struct{}, 1),
+		work: make(chan *job), cancels: make(map[uint64]context.CancelFunc), read: make(chan struct{}),
+		room: make(chan struct{}, 1), stuck: make(chan struct{}), patience: s.patience,
 	}
 	s.mu.Lock()
 	s.streams[st] = struct{}{} // before the client has its header: who has one is told when the server drains
@@ -79,6 +84,44 @@ func (s *Server) Open(stream grpc.BidiStreamingServer[sessionpb.ClientFrame, ses
 	if err := stream.SendHeader(metadata.Pairs(HeaderName, HeaderValue)); err != nil {
 		return err
 	}
+	ended := make(chan error, 1)
+	go func() { ended <- st.run(cancel) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-st.stuck:
+		cancel()
+		st.end()
+		return status.Error(codes.ResourceExhausted, "the session has calls and does not read their answers")
+	}
+}
+
+type serverStream struct {
+	stream   grpc.BidiStreamingServer[sessionpb.ClientFrame, sessionpb.ServerFrame]
+	ctx      context.Context // of the stream; ends when nobody hears
+	handle   Handler
+	patience time.Duration
+	out      *outbox[*sessionpb.Answer]
+	work     chan *job // to a goroutine that waits
+	calls    sync.WaitGroup
+	read     chan struct{} // closed when no more calls come
+	room     chan struct{} // one slot: answers have left
+	stuck    chan struct{} // closed when the client is found not to read
+	running  atomic.Int64  // calls whose answer has not left
+	unsent   atomic.Int64  // bytes in out
+	left     atomic.Int64  // frames that have left
+	watched  atomic.Bool   // while unsent is too much
+	idle     atomic.Int64
+	closing  atomic.Bool // calls are refused, and the client has to be told
+	ended    atomic.Bool // nothing will be added to out
+
+	mu      sync.Mutex
+	cancels map[uint64]context.CancelFunc
+	over    bool // no call begins any more
+}
+
+// run ends with the last answer, or with the stream.
+func (st *serverStream) run(cancel context.CancelFunc) error {
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
@@ -86,48 +129,28 @@ func (s *Server) Open(stream grpc.BidiStreamingServer[sessionpb.ClientFrame, ses
 			cancel() // nobody hears the answers
 		}
 	}()
-	received := make(chan error, 1)
-	go func() { received <- st.receive() }()
-	var err error
-	select {
-	case err = <-received:
-	case <-st.full:
-		err = status.Error(codes.ResourceExhausted, "the session has calls and does not read their answers")
-	}
+	err := st.receive()
 	if err != nil {
 		cancel()
 	}
-	st.mu.Lock()
-	st.over = true // receive may still have a frame, and ends with the stream
-	st.mu.Unlock()
-	close(st.read)
-	st.calls.Wait()
+	st.end()
 	st.ended.Store(true)
 	st.out.ring()
 	if err == nil {
 		<-written
-	} // else it may wait for a client that does not read, until the stream ends with this function
+	} // else it may wait for a client that does not read, until the stream ends with Open
 	return err
 }
 
-type serverStream struct {
-	stream  grpc.BidiStreamingServer[sessionpb.ClientFrame, sessionpb.ServerFrame]
-	ctx     context.Context // of the stream; ends when nobody hears
-	handle  Handler
-	out     *outbox[*sessionpb.Answer]
-	work    chan *job // to a goroutine that waits
-	calls   sync.WaitGroup
-	read    chan struct{} // closed when no more calls come
-	running atomic.Int64  // calls whose answer has not left
-	unsent  atomic.Int64  // bytes in out
-	idle    atomic.Int64
-	closing atomic.Bool   // calls are refused, and the client has to be told
-	ended   atomic.Bool   // nothing will be added to out
-	full    chan struct{} // one slot: unsent is over maxUnsent
-
-	mu      sync.Mutex
-	cancels map[uint64]context.CancelFunc
-	over    bool // no call begins any more
+// end waits until all calls have ended, and lets none begin.
+func (st *serverStream) end() {
+	st.mu.Lock()
+	if !st.over {
+		st.over = true
+		close(st.read)
+	}
+	st.mu.Unlock()
+	st.calls.Wait()
 }
 
 func (st *serverStream) drain() {
@@ -135,7 +158,7 @@ func (st *serverStream) drain() {
 	st.out.ring()
 }
 
-// receive begins calls until the client has no more.
+// receive begins calls until the client has no more, and none while too much waits for the client.
 func (st *serverStream) receive() error {
 	for {
 		frame, err := st.stream.Recv()
@@ -156,6 +179,36 @@ func (st *serverStream) receive() error {
 				cancel()
 			}
 		}
+		for st.unsent.Load() > maxUnsent {
+			select {
+			case <-st.room:
+			case <-st.ctx.Done():
+				return status.FromContextError(st.ctx.Err()).Err()
+			}
+		}
+	}
+}
+
+// watch tells a client that does not read from one that has much to read, while too much waits for it.
+func (st *serverStream) watch() {
+	timer := time.NewTimer(st.patience)
+	defer timer.Stop()
+	for left := st.left.Load(); ; left = st.left.Load() {
+		select {
+		case <-timer.C:
+		case <-st.ctx.Done():
+			return
+		}
+		if st.unsent.Load() <= maxUnsent {
+			st.watched.Store(false)
+			if st.unsent.Load() <= maxUnsent || !st.watched.CompareAndSwap(false, true) {
+				return // the next one watches
+			}
+		} else if st.left.Load() == left {
+			close(st.stuck)
+			return // watched for good
+		}
+		timer.Reset(st.patience)
 	}
 }
 
@@ -213,11 +266,8 @@ func (st *serverStream) refuse(c *sessionpb.Call, s *status.Status) {
 
 // reply has an answer sent.
 func (st *serverStream) reply(a *sessionpb.Answer) {
-	if st.unsent.Add(int64(answerSize(a))) > maxUnsent {
-		select {
-		case st.full <- struct{}{}:
-		default:
-		}
+	if st.unsent.Add(int64(answerSize(a))) > maxUnsent && st.watched.CompareAndSwap(false, true) {
+		go st.watch()
 	}
 	st.out.add(a)
 }
@@ -286,6 +336,11 @@ func (st *serverStream) write() error {
 				st.unsent.Add(-int64(answerSize(a)))
 			}
 			st.running.Add(-int64(len(part)))
+			st.left.Add(1)
+			select {
+			case st.room <- struct{}{}:
+			default:
+			}
 			return err
 		})
 		if err != nil {

@@ -410,44 +410,100 @@ func TestASessionThatDoesNotLastIsNotOpenedAgainAtOnce(t *testing.T) {
 	}
 }
 
-// A client that has asked for too much and then is silent: nothing that it sends makes the server look.
-func TestAClientThatDoesNotReadIsSentAway(t *testing.T) {
-	w := newWorld(t, nil, nil)
-	const size = 4 << 20
+// open makes a session whose other end is the test, and asks for many large answers in one frame.
+func (w *world) open(ctx context.Context, answers, size int) sessionpb.SessionService_OpenClient {
+	w.t.Helper()
 	w.handle = func(context.Context, string, []byte) (proto.Message, error) {
 		return wrapperspb.String(strings.Repeat("x", size)), nil
 	}
 	conn, err := grpc.NewClient(w.address, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(2*size)))
 	if err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
-	defer conn.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // instead of waiting for ever for an end that does not come
-	defer cancel()
+	w.t.Cleanup(func() { _ = conn.Close() })
 	stream, err := sessionpb.NewSessionServiceClient(conn).Open(ctx)
 	if err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
 	var frame sessionpb.ClientFrame
-	for id := uint64(1); id <= 3*maxUnsent/size/2; id++ {
-		frame.Calls = append(frame.Calls, &sessionpb.Call{Id: id, Method: "/test/Method"})
+	for id := range answers {
+		frame.Calls = append(frame.Calls, &sessionpb.Call{Id: uint64(id + 1), Method: "/test/Method"})
 	}
 	if err := stream.Send(&frame); err != nil {
+		w.t.Fatal(err)
+	}
+	return stream
+}
+
+// What the client still sends makes the server look; one that asked for too much and then is silent is sent away, too.
+func TestAClientThatDoesNotReadIsSentAway(t *testing.T) {
+	for name, then := range map[string]func(sessionpb.SessionService_OpenClient) error{
+		"it is silent":    func(sessionpb.SessionService_OpenClient) error { return nil },
+		"it says no more": func(s sessionpb.SessionService_OpenClient) error { return s.CloseSend() },
+		"it asks for more": func(s sessionpb.SessionService_OpenClient) error {
+			return s.Send(&sessionpb.ClientFrame{Calls: []*sessionpb.Call{{Id: 1000, Method: "/x"}}})
+		},
+		"it gives up a call": func(s sessionpb.SessionService_OpenClient) error {
+			return s.Send(&sessionpb.ClientFrame{Cancels: []uint64{1}})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, nil, nil)
+			w.server.patience = 50 * time.Millisecond
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // instead of waiting for ever for an end that does not come
+			defer cancel()
+			const size = 4 << 20
+			stream := w.open(ctx, 3*maxUnsent/size/2, size)
+			if err := then(stream); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case err := <-w.ended:
+				if status.Code(err) != codes.ResourceExhausted {
+					t.Errorf("the session has ended with %v", err)
+				}
+			case <-ctx.Done():
+				t.Fatal("the server keeps what nobody reads")
+			}
+			var err error
+			for err == nil {
+				_, err = stream.Recv()
+			}
+			if status.Code(err) != codes.ResourceExhausted {
+				t.Errorf("the client hears %v", err)
+			}
+		})
+	}
+}
+
+// However much is under way at once, a client that reads gets all of it; and what it asks for meanwhile.
+func TestAClientThatReadsMuchIsServed(t *testing.T) {
+	w := newWorld(t, nil, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	const size, answers = 2 << 20, 4 * maxUnsent / (2 << 20)
+	stream := w.open(ctx, answers, size)
+	if err := stream.Send(&sessionpb.ClientFrame{Calls: []*sessionpb.Call{{Id: answers + 1, Method: "/test/Method"}}}); err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case err := <-w.ended:
-		if status.Code(err) != codes.ResourceExhausted {
-			t.Errorf("the session has ended with %v", err)
+	got := map[uint64]bool{}
+	for len(got) <= answers {
+		frame, err := stream.Recv()
+		if err != nil {
+			t.Fatalf("after %d answers: %v", len(got), err)
 		}
-	case <-ctx.Done():
-		t.Fatal("the server keeps what nobody reads")
+		for _, a := range frame.Answers {
+			got[a.Id] = len(a.Message) > size
+		}
 	}
-	for err == nil {
-		_, err = stream.Recv()
+	if !got[answers+1] {
+		t.Error("the last call was not answered")
 	}
-	if status.Code(err) != codes.ResourceExhausted {
-		t.Errorf("the client hears %v", err)
+	if err := stream.CloseSend(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-w.ended; err != nil {
+		t.Errorf("the session has ended with %v", err)
 	}
 }
 

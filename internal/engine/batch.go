@@ -73,12 +73,17 @@ func (b *batch) reuse(seq uint64) *batch {
 	clear(b.messages)
 	clear(b.effects)
 	clear(b.out.Ops)
+	if cap(b.ops) > keptOps { // a run was succeeded that had taken very many messages
+		b.ops, b.out.Ops = nil, nil
+	}
 	*b = batch{
 		seq: seq, drafts: b.drafts[:0], ops: b.ops[:0], messages: b.messages[:0], effects: b.effects[:0],
 		out: storage.Batch{Ops: b.out.Ops[:0]},
 	}
 	return b
 }
+
+const keptOps = 8192 // room for operations that a batch keeps
 
 const keptNotes = 8 // room for notes that an entry keeps between batches
 
@@ -250,7 +255,7 @@ func (s *Shard) setCurrent(wf *workflow, run ids.RunID) {
 // succeed stages what is looked up by workflow ID of a run that is about to be the current one no longer: that it exists, and
 // what it took, which is all that it ever takes. See docs/adr/0018-current-run.md.
 func (s *Shard) succeed(e *entry) {
-	if e.wf.succeeded = s.open.seq; e.state == nil || e.gone {
+	if e.state == nil || e.gone {
 		return
 	}
 	if record.InOrder(e.key.Run) {
@@ -259,8 +264,15 @@ func (s *Shard) succeed(e *entry) {
 	if s.opts.Limits.ForgetRuns {
 		return
 	}
+	value := record.EncodeCurrent(e.key.Run)
 	for m := range e.state.Seen {
-		s.stage(storage.Op{Key: record.SeenKey(e.key.Of(), m), Value: record.EncodeCurrent(e.key.Run)})
+		s.stage(storage.Op{Key: record.SeenKey(e.key.Of(), m), Value: value})
+		if e.wf.removals > 0 {
+			if e.wf.written == nil {
+				e.wf.written = make(map[execution.Seen]ids.RunID)
+			}
+			e.wf.written[m] = e.key.Run
+		}
 	}
 }
 

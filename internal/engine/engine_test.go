@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	workflowpb "go.temporal.io/api/workflow/v1"
+	"go.temporal.io/api/workflowservice/v1"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/perdure/perdure/internal/execution"
@@ -440,6 +441,33 @@ func TestBacklogListsQueuesAndPages(t *testing.T) {
 	none, _, err := b.Page(context.Background(), taskqueue.QueueKey{Namespace: testNS, Type: record.QueueActivity, Name: "q"}, nil, 9)
 	if err != nil || len(none) != 0 {
 		t.Errorf("another queue has %v, error %v", none, err)
+	}
+}
+
+// What was read for a call of one run is of no use when another run is the current one by the call's turn.
+func TestACallThatComesToAnotherRunReadsAnew(t *testing.T) {
+	r := newRig(t, func(o *Options) { o.RecentBytes = 100 })
+	k := wf("a")
+	base := r.begin(k)
+	r.do(k, signal("can"))
+	for range 5 {
+		r.do(k, signal("add 100"))
+	}
+	need := r.submit(k, "", signal("need 3"))
+	s := r.shardOf(k)
+	for s.Work(1000) {
+	}
+	jobs := s.Jobs()
+	if len(jobs) != 1 {
+		t.Fatalf("%d reads", len(jobs))
+	}
+	read := jobs[0]()
+	reset := r.submit(k, base, execution.ResetWorkflow{Request: &workflowservice.ResetWorkflowExecutionRequest{Reason: "new run"}})
+	r.settle()
+	s.Continue(read)
+	r.settle()
+	if !reset.done || reset.err != nil || !need.done || need.answer != ids.EventID(0) { // the new run has one event
+		t.Errorf("reset %v, the event is %+v", reset.err, need)
 	}
 }
 

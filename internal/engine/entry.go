@@ -20,7 +20,8 @@ type workflow struct {
 	waiting []func() // the same, for the engine itself
 	entries int      // cached runs
 
-	succeeded uint64 // the batch in which the current run took the place of another; 0: not since this is cached
+	removals int                          // of its runs, under way
+	written  map[execution.Seen]ids.RunID // what runs took that were succeeded while there are removals
 }
 
 func (w *workflow) idle() bool {

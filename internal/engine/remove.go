@@ -21,6 +21,7 @@ const (
 // together with the timer row that would begin the removal again after a crash in between.
 func (s *Shard) remove(e *entry) {
 	e.gone = true
+	e.wf.removals++
 	s.timers.remove(e.key)
 	if e.wf.known && e.wf.current == e.key.Run {
 		s.setCurrent(e.wf, "")
@@ -82,7 +83,7 @@ func (r *removal) ledger() { r.prefix(record.LedgerPrefix(r.e.key), nil, r.rows)
 
 func (r *removal) rows() {
 	last := []storage.Op{{Key: timerKey(r.e.key, r.row), Delete: true}}
-	then := func() { r.prefix(record.RunPrefix(r.e.key), last, func() { r.s.drop(r.e) }) }
+	then := func() { r.prefix(record.RunPrefix(r.e.key), last, r.done) }
 	if !record.InOrder(r.e.key.Run) {
 		then()
 		return
@@ -105,8 +106,28 @@ func (r *removal) rows() {
 	})
 }
 
+func (r *removal) done() {
+	if r.e.wf.removals--; r.e.wf.removals == 0 {
+		r.e.wf.written = nil
+	}
+	r.s.drop(r.e)
+}
+
+// retaken tells whether a row that was this run's when it was read is that of a later run, which took the message anew and
+// was succeeded meanwhile.
+func (r *removal) retaken(m execution.Seen) bool {
+	run, ok := r.e.wf.written[m]
+	return ok && run != r.e.key.Run
+}
+
+// seenRow is a row by which later runs recall a message.
+type seenRow struct {
+	key     []byte
+	message execution.Seen
+}
+
 // seenRows are the rows by which later runs recall what this one took, as far as they still name it.
-func seenRows(reader storage.Reader, run ids.RunKey, rows [][]byte) (out [][]byte, err error) {
+func seenRows(reader storage.Reader, run ids.RunKey, rows [][]byte) (out []seenRow, err error) {
 	for _, row := range rows {
 		_, parsed, err := record.ParseRowKey(row)
 		if err != nil {
@@ -123,7 +144,7 @@ func seenRows(reader storage.Reader, run ids.RunKey, rows [][]byte) (out [][]byt
 		case err != nil:
 			return nil, err
 		case bytes.Equal(value, record.EncodeCurrent(run.Run)):
-			out = append(out, key)
+			out = append(out, seenRow{key, m})
 		}
 	}
 	return out, nil
@@ -141,14 +162,9 @@ const lastRows = 2
 // is durable.
 func (r *removal) remove(start, end []byte, last []storage.Op, then func()) {
 	s := r.s
-	again := func() { r.remove(start, end, last, then) }
-	succeeded := r.e.wf.succeeded
-	if succeeded > s.durable {
-		s.when(succeeded, again) // to see what was written of the run that has been succeeded
-		return
-	}
 	s.job(func(reader storage.Reader) func() {
-		var keys, seen [][]byte
+		var keys [][]byte
+		var seen []seenRow
 		err := reader.ScanReverse(start, end, func(key, _ []byte) bool {
 			keys = append(keys, bytes.Clone(key))
 			return len(keys) < removeRows+lastRows
@@ -163,18 +179,16 @@ func (r *removal) remove(start, end []byte, last []storage.Op, then func()) {
 		return func() {
 			if err != nil {
 				_ = s.readFailed("remove run", r.e.key, err)
-				s.after(s.now().Add(removeRetry), again)
-				return
-			}
-			if r.e.wf.succeeded != succeeded {
-				again() // what looked like rows of this run may be those of one that took the messages anew
+				s.after(s.now().Add(removeRetry), func() { r.remove(start, end, last, then) })
 				return
 			}
 			for _, k := range keys {
 				s.stage(storage.Op{Key: k, Delete: true})
 			}
-			for _, k := range seen {
-				s.stage(storage.Op{Key: k, Delete: true})
+			for _, row := range seen {
+				if !r.retaken(row.message) {
+					s.stage(storage.Op{Key: row.key, Delete: true})
+				}
 			}
 			if more {
 				s.when(s.newest(), func() { r.remove(start, keys[removeRows-1], last, then) })

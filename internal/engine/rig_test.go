@@ -130,6 +130,9 @@ func testStep(old *execution.State, in execution.Input, env *execution.Env) *exe
 		return d.Transition
 	case execution.ResetWorkflow:
 		d.Answer = in
+		if in.Request.GetReason() == "new run" {
+			d.Successor = testNew(env.Key.Of().Run(env.NewRunID), env.Now).Transition
+		}
 		return d.Transition
 	case execution.QueryWorkflow:
 		next.Volatile.NextNum = int64(in.Waiter)

@@ -329,7 +329,9 @@ func (s *Shard) drain(e *entry) {
 	for !e.busy && len(e.queue) > 0 {
 		c := e.queue[0]
 		if c.run == "" && e.wf.known && e.wf.current != e.key.Run {
-			s.pop(e) // it addressed the current run, which is another one by now
+			// It addressed the current run, which is another one by now: what was read was this one's.
+			s.pop(e)
+			c.stored, c.later, c.recalls = nil, nil, recalls{}
 			s.handle(c)
 			continue
 		}

@@ -67,6 +67,7 @@ func (s *Store) pebbleOptions() *pebble.Options {
 		MemTableSize:                uint64(s.opts.MemtableBytes),
 		MemTableStopWritesThreshold: maxMemtables,
 	}
+	o.Experimental.CompactionScheduler = newCompactions()
 	if o.FS == nil {
 		o.WithFSDefaults() // the operating system's, watched for slow operations
 	}

@@ -75,7 +75,9 @@ func (c *compactions) TrySchedule() (bool, pebble.CompactionGrantHandle) {
 	case c.running < c.db.GetAllowedWithoutPermission():
 		c.running++
 		return true, c
-	case !c.waiting:
+	}
+	c.again = true // what is in the way may be a grant that nothing comes of
+	if !c.waiting {
 		c.waiting = true
 		c.timer.Reset(lookWaiting)
 	}

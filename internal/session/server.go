@@ -191,8 +191,9 @@ func (st *serverStream) receive() error {
 
 // watch tells a client that does not read from one that has much to read, while too much waits for it.
 func (st *serverStream) watch() {
-	timer := time.NewTimer(st.patience)
+	timer := time.NewTimer(st.patience / 2)
 	defer timer.Stop()
+	still := 0 // twice: the first time it may be this process that was stopped
 	for left := st.left.Load(); ; left = st.left.Load() {
 		select {
 		case <-timer.C:
@@ -204,11 +205,14 @@ func (st *serverStream) watch() {
 			if st.unsent.Load() <= maxUnsent || !st.watched.CompareAndSwap(false, true) {
 				return // the next one watches
 			}
-		} else if st.left.Load() == left {
+		}
+		if st.left.Load() != left {
+			still = 0
+		} else if still++; still == 2 {
 			close(st.stuck)
 			return // watched for good
 		}
-		timer.Reset(st.patience)
+		timer.Reset(st.patience / 2)
 	}
 }
 

@@ -269,9 +269,9 @@ func (s *Shard) succeed(e *entry) {
 		s.stage(storage.Op{Key: record.SeenKey(e.key.Of(), m), Value: value})
 		if e.wf.removals > 0 {
 			if e.wf.written == nil {
-				e.wf.written = make(map[execution.Seen]ids.RunID)
+				e.wf.written = make(map[execution.Seen]retaking)
 			}
-			e.wf.written[m] = e.key.Run
+			e.wf.written[m] = retaking{e.key.Run, s.open.seq}
 		}
 	}
 }

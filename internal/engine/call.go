@@ -38,6 +38,15 @@ type call struct {
 	then  func(any, error) // instead of reply; called by the loop of the call's shard
 }
 
+// unread forgets what was read of the run that c waited for: its turn comes at another one.
+func (c *call) unread() {
+	c.stored, c.later, c.recalls = nil, nil, recalls{}
+	if in, ok := c.in.(execution.ResetWorkflow); ok {
+		in.Events, in.Current, in.Later = nil, nil, nil
+		c.in = in
+	}
+}
+
 type result struct {
 	answer any
 	err    error

@@ -444,6 +444,43 @@ func TestBacklogListsQueuesAndPages(t *testing.T) {
 	}
 }
 
+// A reset of the current run that waits for its history does not take it for that of another run, of as many events.
+func TestAResetThatComesToAnotherRunReadsAnew(t *testing.T) {
+	r := newRig(t, func(o *Options) { o.RecentBytes = 100 })
+	k := wf("a")
+	base := r.begin(k)
+	r.do(k, signal("can"))
+	r.do(k, signal("add 500"))
+	r.do(k, signal("add"))
+	late := r.submit(k, "", execution.ResetWorkflow{})
+	s := r.shardOf(k)
+	for s.Work(1000) {
+	}
+	jobs := s.Jobs()
+	if len(jobs) != 1 {
+		t.Fatalf("%d reads", len(jobs))
+	}
+	read := jobs[0]()
+	reset := r.submit(k, base, execution.ResetWorkflow{Request: &workflowservice.ResetWorkflowExecutionRequest{Reason: "new run"}})
+	r.settle()
+	r.do(k, signal("add"))
+	r.do(k, signal("add"))
+	s.Continue(read)
+	r.settle()
+	if reset.err != nil || !late.done {
+		t.Fatalf("reset %v, the late one %+v", reset.err, late)
+	}
+	in := late.answer.(execution.ResetWorkflow)
+	if len(in.Events) != 3 {
+		t.Errorf("%d events", len(in.Events))
+	}
+	for _, ev := range in.Events {
+		if ev.GetWorkflowExecutionSignaledEventAttributes().GetSignalName() != "" {
+			t.Errorf("event %d is the replaced run's", ev.EventId)
+		}
+	}
+}
+
 // What was read for a call of one run is of no use when another run is the current one by the call's turn.
 func TestACallThatComesToAnotherRunReadsAnew(t *testing.T) {
 	r := newRig(t, func(o *Options) { o.RecentBytes = 100 })

@@ -20,8 +20,15 @@ type workflow struct {
 	waiting []func() // the same, for the engine itself
 	entries int      // cached runs
 
-	removals int                          // of its runs, under way
-	written  map[execution.Seen]ids.RunID // what runs took that were succeeded while there are removals
+	removals int                         // of its runs, under way
+	reads    []uint64                    // of removals, under way: the newest durable batch when each began
+	written  map[execution.Seen]retaking // what runs took that were succeeded while there are removals
+}
+
+// retaking is a row by which later runs recall a message, in the batch that writes it.
+type retaking struct {
+	run ids.RunID
+	seq uint64
 }
 
 func (w *workflow) idle() bool {

@@ -3,6 +3,8 @@ package engine
 import (
 	"bytes"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/perdure/perdure/internal/clock"
@@ -116,8 +118,20 @@ func (r *removal) done() {
 // retaken tells whether a row that was this run's when it was read is that of a later run, which took the message anew and
 // was succeeded meanwhile.
 func (r *removal) retaken(m execution.Seen) bool {
-	run, ok := r.e.wf.written[m]
-	return ok && run != r.e.key.Run
+	w, ok := r.e.wf.written[m]
+	return ok && w.run != r.e.key.Run
+}
+
+// beginRead forgets the rows that this read and those under way see as they are.
+func (w *workflow) beginRead(durable uint64) {
+	w.reads = append(w.reads, durable)
+	seen := slices.Min(w.reads)
+	maps.DeleteFunc(w.written, func(_ execution.Seen, t retaking) bool { return t.seq <= seen })
+}
+
+func (w *workflow) endRead(durable uint64) {
+	i := slices.Index(w.reads, durable)
+	w.reads = slices.Delete(w.reads, i, i+1)
 }
 
 // seenRow is a row by which later runs recall a message.
@@ -161,7 +175,8 @@ const lastRows = 2
 // remove deletes a range from its end, a chunk at a time, so that a run's first rows are in the last one, and calls then once all
 // is durable.
 func (r *removal) remove(start, end []byte, last []storage.Op, then func()) {
-	s := r.s
+	s, durable := r.s, r.s.durable
+	r.e.wf.beginRead(durable)
 	s.job(func(reader storage.Reader) func() {
 		var keys [][]byte
 		var seen []seenRow
@@ -177,6 +192,7 @@ func (r *removal) remove(start, end []byte, last []storage.Op, then func()) {
 			seen, err = seenRows(reader, r.e.key, keys)
 		}
 		return func() {
+			r.e.wf.endRead(durable)
 			if err != nil {
 				_ = s.readFailed("remove run", r.e.key, err)
 				s.after(s.now().Add(removeRetry), func() { r.remove(start, end, last, then) })

@@ -114,6 +114,29 @@ func removalWithSuccession(t *testing.T, read int, durable bool) bool {
 	return true
 }
 
+// What successions wrote is kept for as long as a removal may read the row that was there before, and no longer.
+func TestWhatSuccessionsWroteIsKeptForTheReadsUnderWay(t *testing.T) {
+	early, late := execution.Seen{ID: "early"}, execution.Seen{ID: "late"}
+	w := &workflow{removals: 2, written: map[execution.Seen]retaking{early: {seq: 5}, late: {seq: 7}}}
+	kept := func(want int) {
+		t.Helper()
+		if len(w.written) != want {
+			t.Errorf("%d rows are kept, want %d", len(w.written), want)
+		}
+	}
+	w.beginRead(4)
+	kept(2)
+	w.beginRead(7) // the other one sees both, the first neither
+	kept(2)
+	w.endRead(4)
+	w.beginRead(6)
+	kept(1)
+	w.endRead(7)
+	w.endRead(6)
+	w.beginRead(7)
+	kept(0)
+}
+
 // Stores of earlier builds have of current runs what is now written when another takes their place.
 func TestRemovalOfACurrentRunOfAnEarlierBuild(t *testing.T) {
 	r := newRig(t, func(o *Options) {

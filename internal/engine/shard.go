@@ -329,9 +329,8 @@ func (s *Shard) drain(e *entry) {
 	for !e.busy && len(e.queue) > 0 {
 		c := e.queue[0]
 		if c.run == "" && e.wf.known && e.wf.current != e.key.Run {
-			// It addressed the current run, which is another one by now: what was read was this one's.
-			s.pop(e)
-			c.stored, c.later, c.recalls = nil, nil, recalls{}
+			s.pop(e) // it addressed the current run, which is another one by now
+			c.unread()
 			s.handle(c)
 			continue
 		}

@@ -46,8 +46,9 @@ func TestWhatWorkflowsDoBesides(t *testing.T) {
 	h := must(client.Start(ctx, c, (*guide.Bakery).Run, 3, o))(t)
 	same(t, must(h.Result(ctx))(t), []string{"3 cakes from the big oven", "1 cakes from the big oven"})
 
-	street := must(client.Start(ctx, c, (*guide.Street).Run, 1, client.StartOptions{TaskQueue: "bakery"}))(t)
-	ok(t, client.Signal0(ctx, street, (*guide.Street).Close))
+	// With its start: a signal of its own comes to the next run, of more cakes, if the only bakery is done before it.
+	op := client.WithStart((*guide.Street).Run, 1, client.StartOptions{ID: "street", TaskQueue: "bakery"})
+	street := must(client.SignalWithStart0(ctx, c, op, (*guide.Street).Close))(t)
 	same(t, must(street.Result(ctx))(t), 1)
 
 	night := must(client.Start0(ctx, c, (*guide.Night).Run, client.StartOptions{TaskQueue: "bakery"}))(t)

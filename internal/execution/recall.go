@@ -39,15 +39,16 @@ func SeenRow(run ids.RunID, row Row) (seen Seen, ok bool) {
 	return Seen{}, false
 }
 
-// Seen visits the identities of the messages that the run took, as SeenRow has them.
+// Seen visits the identities of the messages that the run took, as SeenRow has them. An update that it has not accepted is none:
+// a reset copies those of its base run, which may have completed them.
 func (s *State) Seen(yield func(Seen) bool) {
 	for id := range s.Requests.All {
 		if seen, ok := SeenRow(s.Key.Run, Row{Kind: RowRequest, Text: id}); ok && !yield(seen) {
 			return
 		}
 	}
-	for id := range s.Updates.All {
-		if seen, ok := SeenRow(s.Key.Run, Row{Kind: RowUpdate, Text: id}); ok && !yield(seen) {
+	for id, u := range s.Updates.All {
+		if seen, ok := SeenRow(s.Key.Run, Row{Kind: RowUpdate, Text: id}); ok && u.AcceptedID != 0 && !yield(seen) {
 			return
 		}
 	}

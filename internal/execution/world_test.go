@@ -234,6 +234,11 @@ func (w *world) apply(tr *execution.Transition) {
 		r.notes = append(r.notes[:len(r.notes):len(r.notes)], n.Notes...)
 		r.rows, r.deletes, r.puts = append(r.rows, n.Rows...), append(r.deletes, n.Delete...), append(r.puts, n.Put...)
 		if n.Current {
+			if old := w.runs[r.key.Of().Run(w.current[r.key.Of()])]; old != nil && old != r && !old.removed {
+				for m := range old.st.Seen { // as an engine does
+					w.store[string(record.SeenKey(r.key.Of(), m))] = record.EncodeCurrent(old.key.Run)
+				}
+			}
 			w.current[r.key.Of()] = r.key.Run
 		}
 		if durable && moved {
@@ -250,14 +255,8 @@ func (w *world) save(r *run) {
 	for _, row := range append(r.rows, execution.Row{Kind: execution.RowInfo}) {
 		if v, ok := record.EncodeRow(r.st, row); ok {
 			w.store[string(record.RowKey(r.key, row))] = v
-			if m, ok := execution.SeenRow(r.key.Run, row); ok {
-				w.store[string(record.SeenKey(r.key.Of(), m))] = record.EncodeCurrent(r.key.Run)
-			}
 		} else {
 			delete(w.store, string(record.RowKey(r.key, row)))
-			if m, ok := execution.SeenRow(r.key.Run, row); ok {
-				delete(w.store, string(record.SeenKey(r.key.Of(), m)))
-			}
 		}
 	}
 	for i := range r.deletes {

@@ -138,6 +138,24 @@ func TestUpdateIsAppliedOnceAlongTheChain(t *testing.T) {
 	})
 }
 
+// A reset admits the updates of its base run again. One that ends before it has accepted them knows nothing of them, and does not stand
+// before the run that has completed them.
+func TestAnUpdateIsAppliedOnceThoughAResetAdmittedItAgain(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.idleRun("w")
+		u := r.updates("w", "once")
+		k := r.take()
+		k.say(k.acceptAndComplete("first"))
+		u.get()
+		must[*workflowservice.ResetWorkflowExecutionResponse](r)(r.reset("w", "", 4))
+		last(r, r.stored("w", ""), "UpdateAdmitted")
+		r.terminate("w")
+		r.anotherRun("w")
+		got := must[*updateResponse](r)(r.UpdateWorkflowExecution(r.ctx, updateOf("w", "once")))
+		r.same(got.Outcome.GetSuccess(), text("first"))
+	})
+}
+
 func TestStartIsAppliedOnceAlongTheChain(t *testing.T) {
 	eachHop(t, func(r *rig) {
 		r.ok(r.trySignal("w", "", "first run", ""))

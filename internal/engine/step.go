@@ -264,7 +264,10 @@ func (s *Shard) adopt(from *entry, n *execution.Transition, durable bool) *entry
 	e.lazy = e.lazy || moved || n.Index || len(n.Rows)+len(n.Put)+len(n.Delete) > 0
 	if n.Current && e.wf.current != e.key.Run {
 		if e.wf.known {
-			from = s.entries[e.key.Of().Run(e.wf.current)] // what begins a run looks at the current one first
+			// What begins a run looks at the current one first, so that it is cached.
+			if from = s.entries[e.key.Of().Run(e.wf.current)]; from == nil && e.wf.current != "" {
+				s.log.Error("broken invariant", "what", "the run that is succeeded is not known", "workflow_id", string(e.key.Workflow), "run_id", string(e.wf.current))
+			}
 		} // else nobody has asked yet, and the current run is the one that goes on as this one
 		if from != nil {
 			s.succeed(from)
